@@ -1,0 +1,115 @@
+"""The values that cross folders. Frozen, without behaviour beyond naming themselves, and free of any client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # `receive` alone never loads Arrow
+    import pyarrow as pa
+
+
+class Signal(StrEnum):
+    TRACES = "traces"
+    LOGS = "logs"
+
+    @property
+    def topic(self) -> str:
+        """The topic the OpenTelemetry Collector's kafka components use for this signal."""
+        return _TOPICS[self]
+
+    @property
+    def item(self) -> str:
+        """What one item is called in answers: span, log record."""
+        return _ITEMS[self]
+
+
+_TOPICS = {Signal.TRACES: "otlp_spans", Signal.LOGS: "otlp_logs"}
+_ITEMS = {Signal.TRACES: "span", Signal.LOGS: "log record"}
+SIGNAL_OF_TOPIC: Mapping[str, Signal] = {topic: signal for signal, topic in _TOPICS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is appended to the log: one enriched OTLP Export*ServiceRequest of one organisation.
+
+    `value` is its protobuf encoding; `items` counts its spans or log records; `received_at_unix_nano` is when the
+    request had been read. The last three become the headers of design section 4.
+    """
+
+    signal: Signal
+    org: str
+    plane: str
+    received_at_unix_nano: int
+    items: int
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Partition:
+    topic: str
+    number: int
+
+    @property
+    def signal(self) -> Signal:
+        return SIGNAL_OF_TOPIC[self.topic]
+
+    def __str__(self) -> str:
+        return f"{self.topic}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRecord:
+    offset: int
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A batch that is about to be inserted: offsets `first`..`last`, both inside, made by codec version `codec`."""
+
+    first: int
+    last: int
+    codec: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a log remembers for a partition: the next offset to deliver, and the intent if an insert may be under way.
+
+    With an intent, `intent.first == position` and exactly that range is delivered first, under the same token.
+    """
+
+    partition: Partition
+    position: int
+    intent: Intent | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionLag:
+    """`end` is the offset the next append gets; `end - position` records are not yet committed."""
+
+    partition: Partition
+    position: int
+    end: int
+
+    @property
+    def records(self) -> int:
+        return max(0, self.end - self.position)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One contiguous offset range of one partition, as columns. Never re-cut: a retry sends the same object.
+
+    `token` names the range, the log it stands in and the codec; a sink that has durably stored this token may drop
+    the batch. One row of `table` is one span or one log record (`bridge/columns/schema.py`).
+    """
+
+    signal: Signal
+    token: str
+    table: pa.Table
+    value_bytes: int
+    oldest_received_at_unix_nano: int
