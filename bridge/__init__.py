@@ -1,1 +1,1 @@
-"""The bridge: OTLP in, enriched, durable in a log, delivered once. Read `app.py`, then `ingest.py`, then `deliver.py`."""
+"""The bridge: OTLP in, enriched, durable in a log, delivered once. Read app.py, then ingest.py, then deliver.py."""

@@ -12,6 +12,7 @@ BridgeError
     PermissionDenied               a known credential that may not write
     TooLarge                       over a limit on size
     UnsupportedMedia               a content type or encoding we do not speak
+    SlowClient                     the body did not come in time
     RejectedBySink                 the store refuses these rows
   Revoked                          the partition belongs to another reader now: stop working on it
   SettingsInvalid                  the settings cannot be used; every mistake is in the text
@@ -82,6 +83,10 @@ class TooLarge(Permanent):
 
 class UnsupportedMedia(Permanent):
     reason = "unsupported_media"
+
+
+class SlowClient(Permanent):
+    reason = "slow_client"
 
 
 class RejectedBySink(Permanent):

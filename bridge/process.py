@@ -1,0 +1,38 @@
+"""What must be set before a big library is loaded: the allocator's thresholds and grpc's engine.
+
+Measured (shared numbers, re-run with `make bench`): stock glibc trims and re-faults the heap on every large request;
+these two thresholds cut the CPU of a 1000-span request by 13-61 % for up to 12 MB of memory.
+"""
+
+import ctypes
+import os
+import sys
+
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
+TRIM_THRESHOLD_BYTES = 128 << 20
+MMAP_THRESHOLD_BYTES = 32 << 20
+ARENAS = 2
+
+# The poller of grpc's new event engine costs 15-30 % per small call; the name is an experiment's, so tests assert it.
+GRPC_EXPERIMENTS = "-event_engine_listener"
+
+
+def tune_process() -> bool:
+    """Call before grpc or pyarrow is imported. True if the allocator took the settings (glibc only)."""
+    os.environ.setdefault("GRPC_EXPERIMENTS", GRPC_EXPERIMENTS)
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except AttributeError:  # musl has no mallopt
+        return False
+    thresholds = (
+        (_M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES),
+        (_M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES),
+        (_M_ARENA_MAX, ARENAS),
+    )
+    taken = [mallopt(name, value) == 1 for name, value in thresholds]
+    return all(taken)

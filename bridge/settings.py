@@ -1,0 +1,318 @@
+"""Every setting, its default, its unit and what it does; the reference in docs/settings.md is made from this file.
+
+Sources, later ones win: the defaults here, a TOML file, environment variables `HEADRACE_<SECTION>__<KEY>`. Unknown keys
+are errors, all mistakes are told at once, and a component is given its own section, never the tree.
+"""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+
+from bridge.errors import SettingsInvalid
+
+MIB = 1 << 20
+ENVIRONMENT_PREFIX = "HEADRACE_"
+
+
+def _address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError("must be HOST:PORT with a port from 0 to 65535 (0 picks a free one), as 127.0.0.1:4317")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Tls(Section):
+    """TLS of both OTLP listeners."""
+
+    cert_file: Path = Field(description="PEM certificate chain of this server.")
+    key_file: Path = Field(description="PEM private key of `cert_file`.")
+    client_ca_file: Path | None = Field(
+        default=None,
+        description="PEM authorities of client certificates. Set: every client must show one of theirs (mTLS).",
+    )
+
+
+class Receive(Section):
+    """The OTLP receiver."""
+
+    grpc_listen: Address = Field(default="127.0.0.1:4317", description="HOST:PORT of OTLP/gRPC.")
+    http_listen: Address = Field(default="127.0.0.1:4318", description="HOST:PORT of OTLP/HTTP.")
+    insecure: bool = Field(
+        default=False, description="Allow a listener on another address than loopback without credentials."
+    )
+    tls: Tls | None = Field(default=None, description="TLS for both listeners; without it they speak plain text.")
+    max_request_bytes: PositiveInt = Field(
+        default=16 * MIB, description="Largest request, as sent and decompressed; over it: 413 / RESOURCE_EXHAUSTED."
+    )
+    max_in_flight_bytes: PositiveInt = Field(
+        default=64 * MIB,
+        description="Bytes of requests held at once, at least max_request_bytes; over it: 503 / UNAVAILABLE.",
+    )
+    max_attributes_per_resource: PositiveInt = Field(
+        default=1024, description="A resource with more attributes has its items rejected."
+    )
+    read_timeout_seconds: PositiveFloat = Field(
+        default=10.0, description="How long a client may take to send one request's body."
+    )
+
+    @model_validator(mode="after")
+    def _budget_holds_a_request(self) -> Self:
+        if self.max_in_flight_bytes < self.max_request_bytes:
+            raise ValueError(
+                f"max_in_flight_bytes ({self.max_in_flight_bytes}) must be at least max_request_bytes"
+                f" ({self.max_request_bytes}), or the largest request could never be taken"
+            )
+        return self
+
+
+class Catalog(Section):
+    """Who may write what."""
+
+    file: Path | None = Field(
+        default=None,
+        description="TOML file of data planes, organisations and projects. Without it: loopback, one organisation.",
+    )
+    reload_seconds: PositiveFloat = Field(default=2.0, description="How often the file is looked at for changes.")
+    default_organization: str = Field(
+        default="default", min_length=1, description="Without a catalog: the organisation of resources that claim none."
+    )
+
+
+class RedactRule(Section):
+    """One attribute key that is not stored as sent."""
+
+    key: str = Field(min_length=1, description="Attribute key, exactly.")
+    action: Literal["drop", "hash"] = Field(description="Remove the attribute, or keep the SHA-256 of its value.")
+
+
+class Enrich(Section):
+    """What happens to a resource before it is stored."""
+
+    redact: tuple[RedactRule, ...] = Field(default=(), description="Attribute keys to drop or hash, everywhere.")
+    redact_salt: SecretStr = Field(default=SecretStr(""), description="Goes into every hash of `redact`.")
+    enrichers: tuple[str, ...] = Field(
+        default=(), description="Own enrichers as 'module:function', run after the built-in ones."
+    )
+
+
+class Log(Section):
+    """The durable log."""
+
+    max_bytes: PositiveInt = Field(
+        default=1024 * MIB, description="Embedded log: size on disk at which it refuses instead of growing."
+    )
+    max_record_bytes: PositiveInt = Field(
+        default=1_000_000, description="Larger requests are split into records of at most this size."
+    )
+
+
+class ClickHouse(Section):
+    """The store."""
+
+    interface: Literal["chdb", "http", "https"] = Field(
+        default="chdb", description="chdb: inside this process, under data_dir. http, https: a server."
+    )
+    host: str = Field(default="127.0.0.1", description="Server host.")
+    port: int = Field(default=8123, ge=1, le=65535, description="Server HTTP port.")
+    username: str = Field(default="default", description="Server user.")
+    password: SecretStr = Field(default=SecretStr(""), description="Server password.")
+    database: str = Field(
+        default="telemetry", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Database of all tables."
+    )
+    cluster: str | None = Field(default=None, description="Set: replicated tables, created ON CLUSTER.")
+    compression: Literal["lz4", "zstd", "none"] = Field(default="lz4", description="Of the Arrow buffers of an insert.")
+    connect_timeout_seconds: PositiveInt = Field(default=5, description="To open a connection.")
+    send_receive_timeout_seconds: PositiveInt = Field(default=60, description="For one insert.")
+    verify: bool = Field(default=True, description="Check the server's certificate.")
+    ca_cert: Path | None = Field(default=None, description="PEM authorities of the server's certificate.")
+    client_cert: Path | None = Field(default=None, description="PEM certificate shown to the server.")
+    client_cert_key: Path | None = Field(default=None, description="PEM key of client_cert.")
+    logs_ttl_days: PositiveInt = Field(default=30, description="Log rows older than this are deleted by the store.")
+    traces_ttl_days: PositiveInt = Field(default=30, description="Span rows older than this are deleted by the store.")
+    apply_schema: bool = Field(default=True, description="Create missing tables and views at start.")
+
+
+class Deliver(Section):
+    """From the log into the store."""
+
+    max_rows: PositiveInt = Field(default=30_000, description="Rows that close a batch.")
+    max_bytes: PositiveInt = Field(default=4 * MIB, description="OTLP bytes that close a batch.")
+    max_age_seconds: PositiveFloat = Field(default=1.0, description="Age of its first record that closes a batch.")
+    max_inserts_in_flight: PositiveInt = Field(default=2, description="Inserts under way at once, over all partitions.")
+    retry_initial_seconds: PositiveFloat = Field(default=0.2, description="First back-off after a failed insert.")
+    retry_max_seconds: PositiveFloat = Field(default=15.0, description="Longest back-off.")
+    no_progress_seconds: PositiveFloat = Field(
+        default=15.0, description="With data waiting and nothing written for this long, /readyz fails."
+    )
+
+
+class Admin(Section):
+    """/livez, /readyz and /metrics."""
+
+    listen: Address = Field(default="127.0.0.1:9464", description="HOST:PORT.")
+
+
+class Logging(Section):
+    """The program's own log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level written.")
+    format: Literal["text", "json"] = Field(default="text", description="Lines for people or for machines.")
+
+
+class Settings(Section):
+    data_dir: Path = Field(default=Path("data"), description="Folder of the embedded log and the embedded ClickHouse.")
+    stop_seconds: PositiveFloat = Field(default=20.0, description="Deadline of a soft stop; then the process exits 1.")
+    receive: Receive = Receive()
+    catalog: Catalog = Catalog()
+    enrich: Enrich = Enrich()
+    log: Log = Log()
+    clickhouse: ClickHouse = ClickHouse()
+    deliver: Deliver = Deliver()
+    admin: Admin = Admin()
+    logging: Logging = Logging()
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """The effective settings. Raises `SettingsInvalid` whose text has one line for every mistake."""
+    tree: dict[str, Any] = {}
+    if path is not None:
+        tree = _read_toml(path)
+    mistakes = _overlay(tree, environ)
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as error:
+        mistakes += [_describe(problem) for problem in error.errors()]
+    else:
+        mistakes += _cross_checks(settings)
+    if mistakes:
+        raise SettingsInvalid("\n".join(mistakes))
+    return settings
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsInvalid(f"--config {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsInvalid(f"--config {path}: not TOML: {error}") from error
+
+
+def _overlay(tree: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
+    """Fold HEADRACE_A__B=value into `tree`; the mistakes that the model cannot see are returned."""
+    mistakes = []
+    for name in sorted(environ):
+        if not name.startswith(ENVIRONMENT_PREFIX) or name.startswith("HEADRACE_TEST_"):
+            continue
+        *sections, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
+        node: Any = tree
+        for section in sections:
+            node = node.setdefault(section, {}) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            node[key] = _environment_value(environ[name])
+        else:
+            mistakes.append(f"{name}: there is no section {'.'.join(sections)}")
+    return mistakes
+
+
+def _environment_value(text: str) -> Any:
+    """Lists and tables are written as JSON; everything else is left to the model, which reads numbers from text."""
+    if text[:1] in ("[", "{"):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+    return text
+
+
+def _describe(problem: Any) -> str:
+    key = ".".join(str(part) for part in problem["loc"]) or "settings"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key; allowed here: {', '.join(_siblings(problem['loc']))}"
+    shown = (
+        "" if problem["type"] == "missing" or "secret" in key or "password" in key else f" (got {problem['input']!r})"
+    )
+    return f"{key}: {problem['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _siblings(location: tuple[int | str, ...]) -> list[str]:
+    model: Any = Settings
+    for part in location[:-1]:
+        if isinstance(part, str) and isinstance(model, type) and issubclass(model, BaseModel):
+            annotation = model.model_fields[part].annotation
+            inner = [a for a in getattr(annotation, "__args__", (annotation,)) if isinstance(a, type)]
+            model = next((a for a in inner if issubclass(a, BaseModel)), None)
+    return sorted(model.model_fields) if model is not None else []
+
+
+def _cross_checks(settings: Settings) -> list[str]:
+    """Rules over several sections, and files that must be there."""
+    mistakes = []
+    receive = settings.receive
+    for key, listen in (("receive.grpc_listen", receive.grpc_listen), ("receive.http_listen", receive.http_listen)):
+        if not is_loopback(listen) and settings.catalog.file is None and not receive.insecure:
+            mistakes.append(
+                f"{key}: {listen} can be reached from other machines but there are no credentials;"
+                " set catalog.file, listen on 127.0.0.1, or allow it with receive.insecure = true"
+            )
+    for key, file in _files(settings):
+        if file is not None and not file.is_file():
+            mistakes.append(f"{key}: {file} is not a file that can be read")
+    return mistakes
+
+
+def _files(settings: Settings) -> list[tuple[str, Path | None]]:
+    files: list[tuple[str, Path | None]] = [("catalog.file", settings.catalog.file)]
+    names = ("ca_cert", "client_cert", "client_cert_key")
+    files += [(f"clickhouse.{name}", getattr(settings.clickhouse, name)) for name in names]
+    if (tls := settings.receive.tls) is not None:
+        names = ("cert_file", "key_file", "client_ca_file")
+        files += [(f"receive.tls.{name}", getattr(tls, name)) for name in names]
+    return files
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Host (without the brackets of IPv6) and port of an `Address`."""
+    host, _, port = address.rpartition(":")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def is_loopback(address: str) -> bool:
+    host, _ = split_address(address)
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def effective(settings: Settings) -> str:
+    """The whole tree as TOML-like lines, secrets masked: what `headrace config check` prints."""
+    return "\n".join(_lines("", settings.model_dump(mode="json")))
+
+
+def _lines(prefix: str, tree: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            lines += _lines(f"{prefix}{key}.", value)
+        else:
+            lines.append(f"{prefix}{key} = {json.dumps(value)}")
+    return lines

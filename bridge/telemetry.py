@@ -1,0 +1,191 @@
+"""Every metric with its help text, and the program's own log. docs/metrics.md is made from here and checked.
+
+Names mirror the OpenTelemetry Collector's where it has one (accepted, refused, sent); items are spans or log records.
+A `Metrics` is passed to whoever counts: there is no global registry, so two bridges in a test do not mix.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, PlatformCollector
+from prometheus_client import ProcessCollector as _ProcessCollector
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+LAG_BUCKETS_SECONDS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+
+
+class WeightedHistogram(Collector):
+    """A histogram that takes a whole batch of values at once; prometheus_client's own takes them one by one."""
+
+    def __init__(self, name: str, documentation: str, labelnames: Sequence[str], buckets: Sequence[float]) -> None:
+        self.name, self.documentation, self.labelnames = name, documentation, tuple(labelnames)
+        self._bounds = np.asarray(buckets, dtype=np.float64)
+        self._series: dict[tuple[str, ...], tuple[npt.NDArray[np.float64], list[float]]] = {}
+        self._lock = threading.Lock()
+
+    def observe(
+        self, labels: tuple[str, ...], values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64] | None = None
+    ) -> None:
+        """Count every value (seconds), `weights` times each; values at a bound belong to it."""
+        weights = np.ones(len(values)) if weights is None else weights
+        place = np.searchsorted(self._bounds, values, side="left")
+        counts = np.bincount(place, weights=weights, minlength=len(self._bounds) + 1)
+        with self._lock:
+            totals, sums = self._series.setdefault(labels, (np.zeros(len(self._bounds) + 1), [0.0]))
+            totals += counts
+            sums[0] += float(np.dot(values, weights))
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        family = HistogramMetricFamily(self.name, self.documentation, labels=self.labelnames)
+        with self._lock:
+            series = [(labels, np.cumsum(totals), sums[0]) for labels, (totals, sums) in self._series.items()]
+        for labels, cumulative, total in series:
+            names = [*(f"{bound:g}" for bound in self._bounds), "+Inf"]
+            family.add_metric(labels, list(zip(names, cumulative.tolist(), strict=True)), sum_value=total)
+        yield family
+
+
+class Metrics:
+    """All metrics of one process."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        _ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(name, text, labels, registry=registry)
+
+        def lag(name: str, text: str, *labels: str) -> WeightedHistogram:
+            histogram = WeightedHistogram(name, text, labels, LAG_BUCKETS_SECONDS)
+            registry.register(histogram)
+            return histogram
+
+        self.received_items = counter(
+            "bridge_receiver_received_items",
+            "Items in requests that could be read: accepted + rejected + refused after reading.",
+            "signal",
+            "transport",
+        )
+        self.accepted_items = counter(
+            "bridge_receiver_accepted_items", "Items that are durable in the log.", "signal", "transport"
+        )
+        self.rejected_items = counter(
+            "bridge_receiver_rejected_items", "Items refused for good, told in partial_success.", "signal", "reason"
+        )
+        self.refused_items = counter(
+            "bridge_receiver_refused_items",
+            "Items of requests refused after reading; may be sent again.",
+            "signal",
+            "reason",
+        )
+        self.requests = counter(
+            "bridge_receiver_requests",
+            "Requests by outcome: ok, partial, or the reason of refusal.",
+            "signal",
+            "transport",
+            "outcome",
+        )
+        self.handshake_failures = counter(
+            "bridge_receiver_tls_handshake_failures", "TLS connections that failed, HTTP listener.", "reason"
+        )
+        self.request_seconds = Histogram(
+            "bridge_receiver_request_seconds",
+            "From the body being read to the answer.",
+            ("signal", "transport"),
+            registry=registry,
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+        )
+        self.in_flight_bytes = gauge("bridge_receiver_in_flight_bytes", "Bytes of requests held now.")
+        self.in_flight_limit_bytes = gauge("bridge_receiver_in_flight_limit_bytes", "receive.max_in_flight_bytes.")
+        self.redacted_values = counter("bridge_enrich_redacted_values", "Attribute values dropped or hashed.", "signal")
+        self.catalog_reloads = gauge("bridge_catalog_reloads", "Times the catalog file was read anew.")
+        self.catalog_failures = gauge("bridge_catalog_failures", "Times it was broken and the last good one was kept.")
+        self.appended_records = counter("bridge_log_appended_records", "Records made durable.", "topic")
+        self.appended_bytes = counter("bridge_log_appended_bytes", "Bytes of record values made durable.", "topic")
+        self.log_size_bytes = gauge("bridge_log_size_bytes", "Size of the embedded log on disk.")
+        self.log_limit_bytes = gauge("bridge_log_limit_bytes", "log.max_bytes.")
+        self.log_damaged_bytes = gauge("bridge_log_damaged_bytes", "Bytes of the embedded log that could not be read.")
+        self.lag_records = gauge("bridge_log_lag_records", "Records not yet delivered.", "topic", "partition")
+        self.oldest_seconds = gauge(
+            "bridge_log_oldest_unwritten_seconds", "Age of the oldest record not yet delivered.", "topic", "partition"
+        )
+        self.sent_items = counter("bridge_sink_sent_items", "Items durably written.", "sink", "signal")
+        self.send_failures = counter(
+            "bridge_sink_send_failures", "Inserts that failed, by reason.", "sink", "signal", "reason"
+        )
+        self.blocked = gauge(
+            "bridge_deliver_blocked",
+            "1 while the store refuses a batch for good and the partition waits.",
+            "topic",
+            "partition",
+        )
+        self.replayed_batches = counter(
+            "bridge_deliver_replayed_batches", "Intended ranges written again after a restart or a rebalance.", "topic"
+        )
+        self.batch_rows = Histogram(
+            "bridge_sink_batch_rows",
+            "Rows of a batch.",
+            ("signal",),
+            registry=registry,
+            buckets=(1, 10, 100, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000),
+        )
+        self.batch_bytes = Histogram(
+            "bridge_sink_batch_bytes",
+            "OTLP bytes of a batch.",
+            ("signal",),
+            registry=registry,
+            buckets=(1 << 10, 16 << 10, 256 << 10, 1 << 20, 2 << 20, 4 << 20, 8 << 20, 16 << 20),
+        )
+        self.insert_seconds = Histogram(
+            "bridge_sink_insert_seconds",
+            "One insert, successful or not.",
+            ("sink", "signal"),
+            registry=registry,
+            buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0),
+        )
+        self.ingestion_lag = lag(
+            "clickstack_ingestion_lag_seconds", "From received to written, each item counted.", "signal"
+        )
+        self.event_lag = lag("bridge_event_lag_seconds", "From the item's own time to written.", "signal")
+        self.connection_errors = counter("telemetry_clickstack_connection_errors", "Failed connections to the store.")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line; fields given as `extra={"fields": {...}}` are merged in."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str)
+
+
+class TextFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields: Iterable[tuple[str, object]] = getattr(record, "fields", {}).items()
+        tail = "".join(f" {name}={value}" for name, value in fields)
+        return f"{self.formatTime(record)} {record.levelname:<7} {record.name}: {super().format(record)}{tail}"
+
+
+def set_up_logging(level: str, style: str) -> None:
+    """Log to standard error from here on."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter("%(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
