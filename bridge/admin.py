@@ -15,6 +15,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import CollectorRegistry
 
+from bridge.listen import start_site
 from bridge.settings import split_address
 
 
@@ -67,14 +68,6 @@ async def open_admin(
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
-
-
-async def start_site(site: web.TCPSite, setting: str, address: str) -> None:
-    """Bind. Raises `OSError` whose text names the setting at fault."""
-    try:
-        await site.start()
-    except OSError as error:
-        raise OSError(f"{setting}: {address} cannot be bound: {error.strerror}") from error
 
 
 def _render(checks: Mapping[str, Check]) -> web.Response:

@@ -12,7 +12,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from bridge.errors import Malformed
+from bridge.guard import check_protobuf
 from bridge.model import Signal
+
+# A record becomes rows of one batch: its columns must stay small however short its items are.
+MAX_RECORD_ITEMS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,9 @@ SHAPES: Final = {
 
 
 def parse(signal: Signal, body: bytes) -> Any:
-    """The validated Export*ServiceRequest. Raises `Malformed` for anything upb does not accept."""
+    """The validated Export*ServiceRequest. Raises `Malformed` for anything upb does not accept, `TooLarge` for a body
+    that is small on the wire and huge in memory."""
+    check_protobuf(body)
     request = SHAPES[signal].request()
     try:
         request.ParseFromString(body)
@@ -69,8 +75,9 @@ def serialize_within(signal: Signal, request: Any, max_bytes: int) -> Iterator[t
     """
     shape = SHAPES[signal]
     value = request.SerializeToString()
-    if len(value) <= max_bytes:
-        yield value, sum(count_items(shape, entry) for entry in getattr(request, shape.resources))
+    items = sum(count_items(shape, entry) for entry in getattr(request, shape.resources))
+    if len(value) <= max_bytes and items <= MAX_RECORD_ITEMS:
+        yield value, items
         return
     halves = _halves(shape, request)
     if halves is None:

@@ -26,6 +26,8 @@ from bridge.errors import SettingsInvalid
 
 MIB = 1 << 20
 ENVIRONMENT_PREFIX = "HEADRACE_"
+# Variables with the prefix that are read elsewhere.
+NOT_SETTINGS = ("HEADRACE_TEST_", "HEADRACE_CONFIG")
 
 
 def _address(value: str) -> str:
@@ -223,7 +225,7 @@ def _overlay(tree: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
     """Fold HEADRACE_A__B=value into `tree`; the mistakes that the model cannot see are returned."""
     mistakes = []
     for name in sorted(environ):
-        if not name.startswith(ENVIRONMENT_PREFIX) or name.startswith("HEADRACE_TEST_"):
+        if not name.startswith(ENVIRONMENT_PREFIX) or name.startswith(NOT_SETTINGS):
             continue
         *sections, key = name.removeprefix(ENVIRONMENT_PREFIX).lower().split("__")
         node: Any = tree

@@ -62,8 +62,8 @@ def open_checkpoint(path: Path, marker: bytes, disk: Disk, start: Committed) -> 
     if found is None:
         os.close(fd)
         raise LogUnavailable(
-            f"{path}: neither slot is intact, so it is not known what has been delivered; restore the file, or remove it"
-            " to deliver everything the log holds again",
+            f"{path}: neither slot is intact, so it is not known what has been delivered; restore the file, or"
+            " remove it to deliver everything the log holds again",
             reason="log_checkpoint_damaged",
         )
     return Checkpoint(fd, marker, disk, found)

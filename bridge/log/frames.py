@@ -1,10 +1,12 @@
 """Records as bytes in a segment file, and back: every frame says what it is, how long it is and whether it is whole.
 
-    marker 8 | crc32 4 | length 4 | offset 8 | received_at_unix_nano 8 | items 4 | org 2 | plane 2 | org | plane | value
+    marker 8 | crc32 4 | head_crc32 4 | length 4 | offset 8 | received_at_unix_nano 8 | items 4 | org 2 | plane 2
+    | org | plane | value
 
-Little endian. `length` counts the whole frame, the checksum covers all that follows it, `org` and `plane` are lengths
-in bytes. The marker comes from the log's random id: a sender who knows this format still cannot hide a frame of another
-organisation inside a value, where a reader that searches behind damage would find it.
+Little endian. `crc32` covers all that follows it; `head_crc32` the fixed fields behind it, so that a record cut short
+can be told from a damaged one; `length` counts the whole frame; `org` and `plane` are lengths in bytes. The marker
+comes from the log's random id: a sender who knows this format still cannot hide a frame of another organisation inside
+a value, where a reader that searches behind damage would find it.
 """
 
 import struct
@@ -16,10 +18,11 @@ from isal.isal_zlib import crc32  # zlib's own takes three times as long (10 aga
 from bridge.model import ReadRecord, Record, Signal
 
 MARKER_BYTES = 8
-_HEAD = struct.Struct("<8sIIQQIHH")
+_HEAD = struct.Struct("<8sIIIQQIHH")
 _SUM = struct.Struct("<I")
-_SUMMED = struct.Struct("<IQQIHH")
+_FIELDS = struct.Struct("<IQQIHH")
 _SUMMED_AT = MARKER_BYTES + _SUM.size
+_FIELDS_AT = _SUMMED_AT + _SUM.size
 _MAX_NAME_BYTES = 0xFFFF
 _MAX_FRAME_BYTES = 0xFFFFFFFF
 
@@ -77,7 +80,8 @@ def encode(marker: bytes, offset: int, record: Record) -> tuple[bytes, bytes]:
     """The frame in two parts, the second of which is the value itself: nothing large is copied."""
     org, plane, value = record.org.encode(), record.plane.encode(), record.value
     size = _HEAD.size + len(org) + len(plane) + len(value)
-    summed = _SUMMED.pack(size, offset, record.received_at_unix_nano, record.items, len(org), len(plane)) + org + plane
+    fields = _FIELDS.pack(size, offset, record.received_at_unix_nano, record.items, len(org), len(plane))
+    summed = b"".join((_SUM.pack(crc32(fields)), fields, org, plane))
     return b"".join((marker, _SUM.pack(crc32(value, crc32(summed))), summed)), value
 
 
@@ -97,10 +101,9 @@ def scan(source: Source, span: Span) -> Iterator[Frame | Damage]:
 
 def is_unfinished(source: Source, tail: Span) -> bool:
     """Whether these last bytes are what a write that was cut short leaves: the beginning of one frame, or zeros."""
-    head = source.read(_HEAD.size, tail.position)
-    size = tail.end - tail.position
+    head = source.read(min(_HEAD.size, tail.end - tail.position), tail.position)
     if head[:MARKER_BYTES] == source.marker[: len(head)]:
-        return len(head) < _HEAD.size or _HEAD.unpack(head)[2] > size
+        return len(head) < _HEAD.size or (_is_head(head) and _HEAD.unpack(head)[3] > tail.end - tail.position)
     return all(
         part.count(0) == len(part)
         for part in (
@@ -108,6 +111,10 @@ def is_unfinished(source: Source, tail: Span) -> bool:
             for at in range(tail.position, tail.end, source.chunk_bytes)
         )
     )
+
+
+def _is_head(head: bytes) -> bool:
+    return head[_SUMMED_AT:_FIELDS_AT] == _SUM.pack(crc32(head[_FIELDS_AT:]))
 
 
 class _Window:
@@ -143,15 +150,14 @@ def _frame_at(window: _Window, position: int, floor: int) -> Frame | None:
     index = window.index(position, _HEAD.size)
     if index is None:
         return None
-    head = _HEAD.unpack_from(window.chunk, index)
-    marker, checksum, size, offset, received_at_unix_nano, items, org_bytes, plane_bytes = head
-    org_at, value_at = _HEAD.size, _HEAD.size + org_bytes + plane_bytes
-    if marker != window.source.marker or offset < floor or size < value_at:
+    head = window.chunk[index : index + _HEAD.size]
+    marker, checksum, _, size, offset, received_at_unix_nano, items, org_bytes, plane_bytes = _HEAD.unpack(head)
+    if marker != window.source.marker or not _is_head(head) or offset < floor:
         return None
     index = window.index(position, size)
     if index is None or crc32(memoryview(window.chunk)[index + _SUMMED_AT : index + size]) != checksum:
         return None
-    chunk, org_at, value_at = window.chunk, index + org_at, index + value_at
+    chunk, org_at, value_at = window.chunk, index + _HEAD.size, index + _HEAD.size + org_bytes + plane_bytes
     org = chunk[org_at : org_at + org_bytes].decode()
     plane = chunk[org_at + org_bytes : value_at].decode()
     value = chunk[value_at : index + size]

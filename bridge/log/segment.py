@@ -46,10 +46,10 @@ class Layout:
 class Segments:
     """`end` is the offset behind the last durable record. All methods belong to one thread, the writer's."""
 
-    def __init__(self, layout: Layout, files: Sequence[Segment], end: int) -> None:
+    def __init__(self, layout: Layout, files: Sequence[Segment], end: int, next_offset: int) -> None:
         self.layout = layout
         self.files = tuple(files)
-        self.end = self._next_offset = end
+        self.end, self._next_offset = end, next_offset
         self._fd: int | None = None
 
     @property
@@ -89,8 +89,8 @@ class Segments:
         """Delete the growing segment too if nothing in it is left to deliver; the next append begins a new one."""
         if self.files and position >= self.end:
             self.close()
-            self.delete_below(position)
-            self._delete(self.files[0])
+            for segment in self.files:
+                self._delete(segment)
 
     def close(self) -> None:
         if self._fd is not None:
@@ -165,9 +165,17 @@ def recover(layout: Layout, floor: int) -> Segments:
     segment first. Damage before it stays where it is, for the reader to step over. Raises `OSError`.
     """
     files = find_segments(layout.folder)
-    if files:
-        floor = max(floor, files[-1].base, _recover_last(layout, files[-1]))
-    segments = Segments(layout, files, floor)
+    end = next_offset = floor
+    while files:
+        last = files[-1]
+        recovered = _recover_last(layout, last)
+        next_offset = max(next_offset, recovered)
+        if last.durable_bytes:
+            end = max(end, recovered)
+            break
+        last.path.unlink()
+        files.pop()
+    segments = Segments(layout, files, end, next_offset)
     segments.resume()
     return segments
 

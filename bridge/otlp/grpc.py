@@ -134,6 +134,6 @@ def _authorization(context: Any) -> str | None:
 
 
 def _uris(context: Any) -> tuple[str, ...]:
-    """The subject alternative names of the client's certificate, which grpc has checked against `client_ca_file`."""
-    names = context.auth_context().get("x509_subject_alternative_name", ())
+    """The URI names of the client's certificate, which grpc has checked against `client_ca_file`."""
+    names = context.auth_context().get("peer_uri", ())
     return tuple(name.decode(errors="replace") for name in names)

@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from aiohttp import ClientPayloadError, web
 
-from bridge.admin import start_site
 from bridge.admission import Hold
 from bridge.errors import BridgeError, Malformed, SlowClient, TooLarge, Unauthenticated, UnsupportedMedia
 from bridge.ingest import Outcome
+from bridge.listen import start_site
 from bridge.model import Signal
 from bridge.otlp import json as otlp_json
 from bridge.otlp.compression import decompress

@@ -1,0 +1,1 @@
+"""The commands of `headrace`, a module each; they print, and nothing else in the program does."""
