@@ -95,7 +95,9 @@ async def test_mutated_requests_are_answered_whatever_they_are() -> None:
                 headers = {"Content-Type": "application/x-protobuf"}
                 async with session.post(f"{server.http}/v1/traces", data=mutant, headers=headers) as answer:
                     assert answer.status in (200, 400)
-        assert server.count("bridge_receiver_requests_total", signal="traces", transport="grpc", outcome="internal") == 0
+        assert (
+            server.count("bridge_receiver_requests_total", signal="traces", transport="grpc", outcome="internal") == 0
+        )
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,9 @@ async def test_packed_requests_are_taken() -> None:
     async with listening() as server:
         assert (await server.post(gzip.compress(GOOD), Content_Encoding="gzip")).code == 200
         assert (await server.post(zlib.compress(GOOD), Content_Encoding="deflate")).code == 200
-        assert (await server.call(one_span("n" * 5000).SerializeToString(), compression=grpc.Compression.Gzip)).code == "OK"
+        assert (
+            await server.call(one_span("n" * 5000).SerializeToString(), compression=grpc.Compression.Gzip)
+        ).code == "OK"
         assert server.count("bridge_receiver_accepted_items_total", signal="traces", transport="http") == 2
 
 
@@ -154,7 +158,9 @@ async def test_a_gzip_bomb_is_too_large() -> None:
         http, call = await server.post(bomb, Content_Encoding="gzip"), await server.call(bomb)
         assert (http.code, call.code) == (413, "RESOURCE_EXHAUSTED")
         assert (http.retry_after_seconds, call.retry_after_seconds) == (None, None)
-        assert server.count("bridge_receiver_requests_total", signal="traces", transport="grpc", outcome="too_large") == 1
+        assert (
+            server.count("bridge_receiver_requests_total", signal="traces", transport="grpc", outcome="too_large") == 1
+        )
         await still_serves(server)
 
 
@@ -199,7 +205,10 @@ async def test_a_body_shorter_than_declared_is_refused_in_time() -> None:
         answer = await raw(server, f"{HEAD}Content-Length: 1000\n\n", GOOD)
         assert b" 408 " in answer.split(b"\r\n")[0]
         assert server.receiver.budget.taken_bytes == 0
-        assert server.count("bridge_receiver_requests_total", signal="traces", transport="http", outcome="slow_client") == 1
+        assert (
+            server.count("bridge_receiver_requests_total", signal="traces", transport="http", outcome="slow_client")
+            == 1
+        )
         await still_serves(server)
 
 
