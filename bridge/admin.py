@@ -1,20 +1,22 @@
 """The admin port: /livez, /readyz and /metrics. It reports what others found out; it decides nothing on data.
 
+/sql     only with the embedded store on loopback: the rows of a read-only statement (POST), one JSON array a line.
 /livez   200 while every loop has moved recently; 503 names the one that is stuck (restart the process).
 /readyz  200 when data is taken and gets through; 503 says which part does not. /readyz/receive and /readyz/deliver ask
          for one part: a store that is down fails deliver, while receive goes on acknowledging into the log.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import orjson
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import CollectorRegistry
 
+from bridge.errors import BridgeError
 from bridge.listen import start_site
 from bridge.settings import split_address
 
@@ -27,39 +29,23 @@ class Check:
     details: Mapping[str, object]
 
 
-Checks = Callable[[], Mapping[str, Check]]
+Ask = Callable[[str], Awaitable[bytes]]
 _WELL: Final = "ok"
 
 
+class Knows(Protocol):
+    """Where the answers come from; `refresh` runs before each scrape."""
+
+    def live(self) -> Mapping[str, Check]: ...
+    def ready(self) -> Mapping[str, Check]: ...
+    def refresh(self) -> None: ...
+
+
 @asynccontextmanager
-async def open_admin(
-    address: str, registry: CollectorRegistry, live: Checks, ready: Checks, refresh: Callable[[], None]
-) -> AsyncIterator[int]:
-    """Serve until the block is left. `refresh` runs before each scrape. Yields the port bound."""
-
-    async def livez(_: web.Request) -> web.Response:
-        return _render(live())
-
-    async def readyz(request: web.Request) -> web.Response:
-        checks = ready()
-        part = request.match_info.get("part")
-        if part is None:
-            return _render(checks)
-        return _render({part: checks[part]}) if part in checks else web.Response(status=404, text="no such part")
-
-    async def metrics(_: web.Request) -> web.Response:
-        refresh()
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
+async def open_admin(address: str, health: Knows, registry: CollectorRegistry, ask: Ask | None) -> AsyncIterator[int]:
+    """Serve until the block is left; /sql only with `ask`. Yields the port bound."""
     app = web.Application()
-    app.add_routes(
-        [
-            web.get("/livez", livez),
-            web.get("/readyz", readyz),
-            web.get("/readyz/{part}", readyz),
-            web.get("/metrics", metrics),
-        ]
-    )
+    app.add_routes(_routes(health, registry, ask))
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     host, port = split_address(address)
@@ -68,6 +54,37 @@ async def open_admin(
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
+
+
+def _routes(health: Knows, registry: CollectorRegistry, ask: Ask | None) -> list[web.RouteDef]:
+    async def livez(_: web.Request) -> web.Response:
+        return _render(health.live())
+
+    async def readyz(request: web.Request) -> web.Response:
+        checks = health.ready()
+        part = request.match_info.get("part")
+        if part is None:
+            return _render(checks)
+        return _render({part: checks[part]}) if part in checks else web.Response(status=404, text="no such part")
+
+    async def metrics(_: web.Request) -> web.Response:
+        health.refresh()
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def sql(request: web.Request) -> web.Response:
+        assert ask is not None  # noqa: S101 - the route is there only then
+        try:
+            return web.Response(body=await ask(await request.text()), content_type="application/x-ndjson")
+        except BridgeError as error:
+            return web.Response(status=400, text=f"{error}\n")
+
+    routes = [
+        web.get("/livez", livez),
+        web.get("/readyz", readyz),
+        web.get("/readyz/{part}", readyz),
+        web.get("/metrics", metrics),
+    ]
+    return routes if ask is None else [*routes, web.post("/sql", sql)]
 
 
 def _render(checks: Mapping[str, Check]) -> web.Response:

@@ -11,27 +11,30 @@ import logging
 import os
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from enrichers.catalog import Catalog, DataPlane, single_plane_catalog
-from enrichers.catalog_file import CatalogFile, open_catalog
-from enrichers.redaction import RedactionRules
-from enrichers.tenancy import limit_attributes, place
-
-from bridge.admin import open_admin
+from bridge.admin import Ask, open_admin
 from bridge.admission import Budget
 from bridge.batch import BatchPolicy
 from bridge.deliver import Deliver, DeliverPolicy
+from bridge.errors import BridgeError
 from bridge.health import Health
 from bridge.ingest import Ingest
 from bridge.log.embedded import EmbeddedLog, open_embedded_log
 from bridge.otlp.grpc import open_grpc
 from bridge.otlp.http import open_http
 from bridge.otlp.receiver import Receiver
-from bridge.settings import Settings
+from bridge.retry import backoff_seconds
+from bridge.settings import Settings, is_loopback
 from bridge.telemetry import Metrics
 from enrichers import Enricher, compose, load_enricher
+from enrichers.catalog import Catalog, DataPlane, single_plane_catalog
+from enrichers.catalog_file import CatalogFile, open_catalog
+from enrichers.redaction import RedactionRules
+from enrichers.tenancy import limit_attributes, place
+from sinks.clickhouse import ClickHouseSettings, ClickHouseSink, open_clickhouse
+from sinks.ddl import SchemaOptions
 
 logger = logging.getLogger(__name__)
 
@@ -66,21 +69,22 @@ async def run(settings: Settings, stop: asyncio.Event, started: "asyncio.Future[
     metrics = Metrics()
     identities = load_identities(settings)
     async with AsyncExitStack() as stack:
-        sink = await stack.enter_async_context(open_sink(settings, metrics))
+        sink = await stack.enter_async_context(open_clickhouse(clickhouse_settings(settings)))
         log = await stack.enter_async_context(
             open_embedded_log(settings.data_dir / "log", max_bytes=settings.log.max_bytes)
         )
         deliver = Deliver(log, sink, deliver_policy(settings), metrics)
         receiver = build_receiver(settings, identities, log, metrics)
-        health = build_health(settings, receiver, deliver, log, identities, metrics)
+        health = build_health(settings, receiver, deliver, log, identities)
         drained = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(deliver.run(drained), name="deliver")
             if settings.clickhouse.apply_schema:
-                group.create_task(sink.keep_schema(stop), name="schema")
+                group.create_task(apply_schema(sink, settings, drained), name="schema")
             if identities.file is not None:
                 group.create_task(identities.file.watch(stop, settings.catalog.reload_seconds), name="catalog")
-            async with serve(settings, receiver, health) as ports:
+            ask = sink.json_rows if is_open_to_questions(settings) else None
+            async with serve(settings, receiver, health, ask) as ports:
                 _announce(settings, identities, ports)
                 if started is not None:
                     started.set_result(ports)
@@ -93,12 +97,12 @@ async def run(settings: Settings, stop: asyncio.Event, started: "asyncio.Future[
 
 
 @asynccontextmanager
-async def serve(settings: Settings, receiver: Receiver, health: Health) -> AsyncIterator[Ports]:
+async def serve(settings: Settings, receiver: Receiver, health: Health, ask: Ask | None) -> AsyncIterator[Ports]:
     """All listeners; left in reverse, so the admin port answers until the receivers have finished."""
     grace_seconds = settings.stop_seconds / 2
     receive = settings.receive
     async with (
-        open_admin(settings.admin.listen, health.metrics.registry, health.live, health.ready, health.refresh) as admin,
+        open_admin(settings.admin.listen, health, health.metrics.registry, ask) as admin,
         open_grpc(receive.grpc_listen, receive.tls, receiver, grace_seconds) as grpc_port,
         open_http(receive.http_listen, receive.tls, receiver, grace_seconds) as http_port,
     ):
@@ -129,6 +133,40 @@ def _hard_stop(stop_seconds: float) -> None:
     )
     logging.shutdown()
     os._exit(1)
+
+
+async def apply_schema(sink: ClickHouseSink, settings: Settings, stop: asyncio.Event) -> None:
+    """Create what is missing as soon as the store is there; until then inserts wait, as they would for the store."""
+    attempt = 0
+    while not stop.is_set():
+        try:
+            taken = await sink.apply_schema(schema_options(settings))
+        except BridgeError as error:
+            attempt += 1
+            if attempt & (attempt - 1) == 0:
+                logger.warning("schema not applied yet: %s", error, extra={"fields": {"attempt": attempt}})
+            delay_seconds = backoff_seconds(attempt, 0.2, 5.0, 1.0)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), delay_seconds)
+        else:
+            logger.info("schema is up to date", extra={"fields": {"applied": ",".join(taken) or "nothing"}})
+            return
+
+
+def is_open_to_questions(settings: Settings) -> bool:
+    """Whether /sql answers: only the embedded store, which nobody else can ask, and only where nobody else listens."""
+    is_alone = settings.catalog.file is None and is_loopback(settings.admin.listen)
+    return settings.clickhouse.interface == "chdb" and is_alone
+
+
+def _announce(settings: Settings, identities: Identities, ports: Ports) -> None:
+    if identities.local_plane is not None:
+        logger.warning(
+            "no catalog: every caller is data plane 'local' and may write any organisation it claims",
+            extra={"fields": {"default_organization": settings.catalog.default_organization}},
+        )
+    fields = {"grpc": ports.grpc, "http": ports.http, "admin": ports.admin, "store": settings.clickhouse.interface}
+    logger.info("ready", extra={"fields": fields})
 
 
 def load_identities(settings: Settings) -> Identities:
@@ -168,3 +206,49 @@ def deliver_policy(settings: Settings) -> DeliverPolicy:
         deliver.retry_max_seconds,
         SINK_NAME,
     )
+
+
+def build_health(
+    settings: Settings, receiver: Receiver, deliver: Deliver, log: EmbeddedLog, identities: Identities
+) -> Health:
+    slowest_insert_seconds = (
+        settings.clickhouse.connect_timeout_seconds + settings.clickhouse.send_receive_timeout_seconds
+    )
+    return Health(
+        budget=receiver.budget,
+        lanes=deliver.health,
+        lag=log.lag,
+        log=log,
+        catalog=identities.file,
+        no_progress_seconds=settings.deliver.no_progress_seconds,
+        # a lane goes round after every insert attempt; twice the longest one is a lane that hangs
+        stuck_loop_seconds=2.0 * slowest_insert_seconds + settings.deliver.retry_max_seconds,
+        metrics=receiver.metrics,
+    )
+
+
+def clickhouse_settings(settings: Settings) -> ClickHouseSettings:
+    store = settings.clickhouse
+    return ClickHouseSettings(
+        interface=store.interface,
+        host=store.host,
+        port=store.port,
+        username=store.username,
+        password=store.password.get_secret_value(),
+        database=store.database,
+        data_path=settings.data_dir / "clickhouse",
+        compression=store.compression,
+        connect_timeout_seconds=store.connect_timeout_seconds,
+        send_receive_timeout_seconds=store.send_receive_timeout_seconds,
+        verify=store.verify,
+        ca_cert=store.ca_cert,
+        client_cert=store.client_cert,
+        client_cert_key=store.client_cert_key,
+        # one for the schema and questions beside the inserts
+        threads=settings.deliver.max_inserts_in_flight + 1,
+    )
+
+
+def schema_options(settings: Settings) -> SchemaOptions:
+    store = settings.clickhouse
+    return SchemaOptions(store.database, store.logs_ttl_days, store.traces_ttl_days, store.cluster)

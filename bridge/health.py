@@ -3,16 +3,27 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-
-from enrichers.catalog_file import CatalogFile
+from typing import Protocol
 
 from bridge.admin import Check
 from bridge.admission import Budget
 from bridge.deliver import LaneHealth
 from bridge.model import PartitionLag
 from bridge.telemetry import Metrics
+from enrichers.catalog_file import CatalogFile
 
 NANOSECONDS = 1_000_000_000
+
+
+class LogSize(Protocol):
+    """What a log that lives on this machine's disk tells of itself."""
+
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def max_bytes(self) -> int: ...
+    @property
+    def damaged_bytes(self) -> int: ...
 
 
 @dataclass(slots=True)
@@ -22,9 +33,7 @@ class Health:
     budget: Budget
     lanes: Callable[[], Sequence[LaneHealth]]
     lag: Callable[[], Sequence[PartitionLag]]
-    log_size_bytes: Callable[[], int]
-    log_max_bytes: int
-    log_damaged_bytes: Callable[[], int]
+    log: LogSize
     catalog: CatalogFile | None
     no_progress_seconds: float
     stuck_loop_seconds: float
@@ -42,18 +51,18 @@ class Health:
         return {"receive": self._receive(), "deliver": self._deliver()}
 
     def _receive(self) -> Check:
-        size_bytes = self.log_size_bytes()
+        size_bytes = self.log.size_bytes
         problem = None
         if self.is_draining:
             problem = "stopping"
-        elif size_bytes >= self.log_max_bytes:
+        elif size_bytes >= self.log.max_bytes:
             problem = "the log is full (log.max_bytes); requests are refused until deliver catches up"
         return Check(
             problem,
             {
                 "in_flight_bytes": self.budget.taken_bytes,
                 "log_size_bytes": size_bytes,
-                "log_max_bytes": self.log_max_bytes,
+                "log_max_bytes": self.log.max_bytes,
             },
         )
 
@@ -80,9 +89,9 @@ class Health:
         metrics, now_unix_nano = self.metrics, time.time_ns()
         metrics.in_flight_bytes.set(self.budget.taken_bytes)
         metrics.in_flight_limit_bytes.set(self.budget.max_bytes)
-        metrics.log_size_bytes.set(self.log_size_bytes())
-        metrics.log_limit_bytes.set(self.log_max_bytes)
-        metrics.log_damaged_bytes.set(self.log_damaged_bytes())
+        metrics.log_size_bytes.set(self.log.size_bytes)
+        metrics.log_limit_bytes.set(self.log.max_bytes)
+        metrics.log_damaged_bytes.set(self.log.damaged_bytes)
         for lag in self.lag():
             metrics.lag_records.labels(lag.partition.topic, str(lag.partition.number)).set(lag.records)
         for lane in self.lanes():

@@ -17,15 +17,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from enrichers.catalog import Catalog, DataPlane
-from enrichers.redaction import RedactionRules, mentions, redact
-
 from bridge.errors import BridgeError
 from bridge.log import LogAppender
 from bridge.messages import SHAPES, Shape, count_items, parse, serialize_within
 from bridge.model import Record, Signal
 from bridge.telemetry import Metrics
 from enrichers import Enricher, Placement, Rejection
+from enrichers.catalog import Catalog, DataPlane
+from enrichers.redaction import RedactionRules, mentions, redact
 
 # Reasons are few; messages can name many organisations. An answer shows this many of them.
 MAX_MESSAGES = 5

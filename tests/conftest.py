@@ -1,1 +1,5 @@
-"""Fixtures and rules for every test: no leaked tasks, no blocking calls in a loop, services started once."""
+"""Fixtures for every test: real services, started once."""
+
+from tests.services import clickhouse
+
+__all__ = ["clickhouse"]

@@ -18,8 +18,8 @@ from google.rpc.status_pb2 import Status
 from grpc import aio
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from bridge.app import build_enricher, load_identities
 from bridge.admission import Budget
+from bridge.app import build_enricher, load_identities
 from bridge.ingest import Ingest
 from bridge.log.memory import MemoryLog, open_memory_log
 from bridge.model import Signal

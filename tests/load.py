@@ -6,6 +6,7 @@ import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 from grpc import aio
@@ -92,7 +93,8 @@ async def send(
             body, ids = book.request(signal, dice.choice((1, 10, 100)), dice)
             try:
                 if seed % 2:
-                    await channel.unary_unary(METHOD[signal])(body, timeout=20)
+                    call: Any = channel.unary_unary(METHOD[signal])
+                    await call(body, timeout=20)
                 else:
                     url = f"http://127.0.0.1:{http_port}{PATH[signal]}"
                     async with session.post(url, data=body, headers=HEADERS) as answer:

@@ -17,7 +17,7 @@ from bridge.cli.shop import RUN_ATTRIBUTE, open_shop
 from bridge.errors import Retryable
 from bridge.settings import Settings
 
-Row = Sequence[object]
+Row = list[object]
 Ask = Callable[[str], list[Row]]
 POLL_SECONDS = 0.1
 REQUEST_TIMEOUT_SECONDS = 10.0
@@ -98,7 +98,7 @@ def _ask_of(settings: Settings) -> Ask:
         request = urllib.request.Request(url, data=sql.encode(), method="POST")
         try:
             with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_SECONDS) as answer:  # noqa: S310
-                return [list(orjson.loads(line)) for line in answer.read().splitlines()]
+                return [orjson.loads(line) for line in answer.read().splitlines()]
         except urllib.error.HTTPError as error:
             raise Retryable(f"{url} answered {error.code}: {error.read().decode(errors='replace')[:300]}") from error
         except OSError as error:

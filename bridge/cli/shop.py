@@ -62,7 +62,7 @@ class Component:
 class Shop:
     components: dict[str, Component]
     run: str
-    random: random.Random = field(default_factory=lambda: random.Random(7))  # noqa: S311 - a demo, the same each time
+    dice: random.Random = field(default_factory=lambda: random.Random(7))  # noqa: S311 - a demo, the same each time
 
     @property
     def spans(self) -> int:
@@ -74,7 +74,7 @@ class Shop:
 
     def take_order(self, number: int, started_unix_nano: int) -> None:
         """One order: a trace of five or six spans over four components, and a log line at each."""
-        at, dice = started_unix_nano, self.random
+        at, dice = started_unix_nano, self.dice
         total_ms = dice.randint(20, 120)
         fails = number % 9 == 8
         with self._span("frontend", "POST /checkout", SpanKind.SERVER, at, total_ms + 30) as root:

@@ -98,4 +98,5 @@ def _order_within_rows(ranks: npt.NDArray[np.int32], offsets: Ints) -> Ints:
 def _offsets_of(lists: Any) -> Ints:
     """Offsets that start at 0, whatever slice the array is."""
     offsets: Ints = lists.offsets.to_numpy().astype(np.int64)
-    return offsets - offsets[0]
+    offsets -= offsets[0]
+    return offsets

@@ -10,8 +10,7 @@ import logging
 import os
 import struct
 from pathlib import Path
-
-from isal.isal_zlib import crc32
+from zlib import crc32
 
 from bridge.errors import LogUnavailable
 from bridge.log.disk import Disk, create_file, unavailable, write_all

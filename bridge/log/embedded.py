@@ -39,13 +39,23 @@ async def open_embedded_log(
     """
     if segment_bytes is None:
         segment_bytes = min(max(max_bytes // SEGMENTS_PER_LOG, MIN_SEGMENT_BYTES), MAX_SEGMENT_BYTES)
-    with ThreadPoolExecutor(1, "log-write") as writer, ThreadPoolExecutor(1, "log-read") as reader:
+    async with _thread("log-write") as writer, _thread("log-read") as reader:
         store = await _opened(writer.submit(open_store, directory, segment_bytes, disk or Disk()))
         log = EmbeddedLog(store, max_bytes, writer, reader)
         try:
             yield log
         finally:
             await log.close()
+
+
+@asynccontextmanager
+async def _thread(name: str) -> AsyncIterator[ThreadPoolExecutor]:
+    """A thread for the block. What it was given is done, and the thread gone, at the end."""
+    executor = ThreadPoolExecutor(1, name)
+    try:
+        yield executor
+    finally:
+        await asyncio.to_thread(executor.shutdown)  # joining blocks, if only for a moment
 
 
 async def _opened(opening: Future[Store]) -> Store:

@@ -74,6 +74,6 @@ def _zstd(_: bytes) -> Any:
     return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG})
 
 
-# isal ships no types, so mypy cannot see that its error is an exception
-_BROKEN: tuple[type[Exception], ...] = (isal_zlib.IsalError, zstd.ZstdError, EOFError)
+# isal's stub calls its error a value, not a class
+_BROKEN: Any = (isal_zlib.IsalError, zstd.ZstdError, EOFError)
 _STREAMS: dict[str, Callable[[bytes], Any]] = {"gzip": _gzip, "deflate": _deflate, "zstd": _zstd}

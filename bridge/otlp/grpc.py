@@ -70,7 +70,9 @@ class _Methods(grpc.GenericRpcHandler):
     """What answers a method's name; grpc answers UNIMPLEMENTED for the rest."""
 
     def __init__(self, handlers: dict[str, Handler]) -> None:
-        self._handlers = {method: grpc.stream_unary_rpc_method_handler(handler) for method, handler in handlers.items()}
+        self._handlers: dict[str, Any] = {}
+        for method, handler in handlers.items():
+            self._handlers[method] = grpc.stream_unary_rpc_method_handler(handler)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         return self._handlers.get(handler_call_details.method)

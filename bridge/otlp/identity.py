@@ -5,9 +5,8 @@ The organisation is never read from here: the plane says which ones it may write
 
 from collections.abc import Sequence
 
-from enrichers.catalog import Catalog, DataPlane
-
 from bridge.errors import PermissionDenied, Unauthenticated
+from enrichers.catalog import Catalog, DataPlane
 
 _SCHEME = "bearer "
 

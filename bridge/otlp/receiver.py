@@ -4,14 +4,13 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from enrichers.catalog import Catalog, DataPlane
-
 from bridge.admission import Budget
 from bridge.errors import Retryable
 from bridge.ingest import Ingest, Outcome
 from bridge.model import Signal
 from bridge.otlp.identity import authenticate
 from bridge.telemetry import Metrics
+from enrichers.catalog import Catalog, DataPlane
 
 logger = logging.getLogger(__name__)
 

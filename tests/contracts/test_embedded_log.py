@@ -5,7 +5,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 from bridge.log.embedded import open_embedded_log
-from tests.contracts.log_contract import MIB, Ends, LogContract
+from tests.contracts.log_contract import LogContract
+from tests.contracts.log_ends import MIB, Ends
 
 
 @asynccontextmanager

@@ -10,7 +10,8 @@ import pytest
 from bridge.errors import LogUnavailable, Revoked
 from bridge.log.memory import Hang, MemoryLog, open_memory_log
 from bridge.model import Committed, Intent, Partition, Signal
-from tests.contracts.log_contract import MIB, Ends, Listener, LogContract, record, take, values
+from tests.contracts.log_contract import LogContract
+from tests.contracts.log_ends import MIB, Ends, Listener, record, take, values
 
 SPANS = Partition("otlp_spans", 0)
 

@@ -5,6 +5,8 @@ import gzip
 import json
 import random
 import zlib
+from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import grpc
@@ -168,7 +170,7 @@ async def test_a_body_over_the_limit_is_too_large() -> None:
     """Declared, undeclared (chunked) and on gRPC."""
     big = one_span("n" * (100 << 10)).SerializeToString()
 
-    async def chunks() -> "asyncio.AsyncIterator[bytes]":  # type: ignore[name-defined]
+    async def chunks() -> AsyncIterator[bytes]:
         for start in range(0, len(big), 10_000):
             yield big[start : start + 10_000]
 
@@ -234,7 +236,7 @@ async def test_a_slow_loris_is_let_go() -> None:
 async def test_a_grpc_call_that_never_sends_its_message_is_let_go() -> None:
     """The budget it held while waiting is free again."""
     async with listening(SMALL) as server, aio.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
-        call = channel.stream_unary(METHOD[Signal.TRACES])()
+        call: Any = channel.stream_unary(METHOD[Signal.TRACES])()
         with pytest.raises(aio.AioRpcError) as caught:
             await call
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

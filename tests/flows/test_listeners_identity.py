@@ -50,10 +50,12 @@ async def test_no_or_unknown_credentials_are_unauthenticated(tmp_path: Path, aut
     """401 with WWW-Authenticate, UNAUTHENTICATED; counted; nothing stored."""
     async with listening(with_catalog(tmp_path)) as server:
         headers = {"Content-Type": PROTOBUF, **({"Authorization": authorization} if authorization else {})}
-        async with aiohttp.ClientSession() as session:
-            async with session.post(f"{server.http}/v1/traces", data=GOOD, headers=headers) as answer:
-                assert answer.status == 401
-                assert answer.headers["WWW-Authenticate"] == "Bearer"
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{server.http}/v1/traces", data=GOOD, headers=headers) as answer,
+        ):
+            assert answer.status == 401
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
         metadata = (("authorization", authorization),) if authorization else ()
         assert (await server.call(GOOD, metadata=metadata)).code == "UNAUTHENTICATED"
         assert server.log.held(Signal.TRACES) == []

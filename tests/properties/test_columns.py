@@ -1,5 +1,6 @@
 """The fast columns hold exactly what the plain decoder says, for any input."""
 
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -55,10 +56,8 @@ def test_broken_bytes_are_malformed_or_rows_and_nothing_else(signal: Signal, dat
         if value:
             value[data.draw(st.integers(0, len(value) - 1))] = data.draw(st.integers(0, 255))
     raw = bytes(value[: data.draw(st.integers(0, len(value)))])
-    try:
+    with suppress(Malformed):
         to_table(signal, [Record(signal, "o", "p", 1, 0, raw)]).validate(full=True)
-    except Malformed:
-        pass
     try:
         normal = SHAPES[signal].request.FromString(raw).SerializeToString()
     except DecodeError:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bridge.errors import LogUnavailable
 from bridge.log.embedded import EmbeddedLog, open_embedded_log
-from tests.contracts.log_contract import MIB, Listener, take, values
+from tests.contracts.log_ends import MIB, Listener, take, values
 from tests.unit.log_files import record
 
 LIMIT_BYTES = 50_000  # the kernel writes up to it, then refuses in the middle of a record

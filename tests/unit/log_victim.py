@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bridge.log.embedded import EmbeddedLog, open_embedded_log
 from bridge.model import Committed, Intent, Record
-from tests.contracts.log_contract import Listener
+from tests.contracts.log_ends import Listener
 from tests.unit.log_files import SPANS, record
 
 APPENDERS = 4

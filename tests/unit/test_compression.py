@@ -4,6 +4,7 @@ import gzip
 import sys
 import tracemalloc
 import zlib
+from collections.abc import Callable
 
 import pytest
 
@@ -23,7 +24,7 @@ def raw_deflate(plain: bytes) -> bytes:
     return packer.compress(plain) + packer.flush()
 
 
-ENCODINGS = {
+ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
     "zstd": zstd.compress,

@@ -10,7 +10,7 @@ from bridge.errors import LogFull, LogUnavailable, SettingsInvalid
 from bridge.log.embedded import open_embedded_log
 from bridge.log.frames import frame_bytes
 from bridge.model import Committed, Signal
-from tests.contracts.log_contract import MIB, Listener, take, values
+from tests.contracts.log_ends import MIB, Listener, take, values
 from tests.unit.log_files import EIO, LINES, SPANS, FailingDisk, record
 
 
@@ -158,7 +158,7 @@ async def test_close_finishes_what_is_under_way(tmp_path: Path) -> None:
 
 async def test_nothing_is_left_open(tmp_path: Path) -> None:
     """A closed log leaves no thread and no file descriptor, even if appends, reads and failures went before."""
-    before = _open_files(), threading.active_count()
+    before = await _held()
     for _ in range(3):
         failing = FailingDisk()
         async with open_embedded_log(tmp_path, max_bytes=MIB, segment_bytes=100, disk=failing.disk()) as log:
@@ -170,17 +170,17 @@ async def test_nothing_is_left_open(tmp_path: Path) -> None:
                     await log.append([record(b"x" * 60)])
             await log.read(SPANS, 0, MIB, 0.0)
             await log.read(LINES, 0, MIB, 0.0)
-    assert (_open_files(), threading.active_count()) == before
+    assert await _held() == before
 
 
 async def test_a_failed_opening_leaves_nothing(tmp_path: Path) -> None:
     """A log that cannot be opened leaves the folder unlocked and nothing open."""
     async with open_embedded_log(tmp_path, max_bytes=MIB) as log:
-        before = _open_files(), threading.active_count()
+        before = await _held()
         with pytest.raises(SettingsInvalid, match="in use"):
             async with open_embedded_log(tmp_path, max_bytes=MIB):
                 pass
-        assert (_open_files(), threading.active_count()) == before
+        assert await _held() == before
         await log.append([record(b"still works")])
 
 
@@ -191,14 +191,14 @@ async def test_a_cancelled_opening_leaves_nothing(tmp_path: Path) -> None:
         async with open_embedded_log(tmp_path, max_bytes=MIB):
             pass
 
-    before = _open_files(), threading.active_count()
+    before = await _held()
     for turns in range(6):
         opening = asyncio.ensure_future(open_and_close())
         for _ in range(turns):
             await asyncio.sleep(0)
         opening.cancel()
         await asyncio.wait((opening,))
-        assert (_open_files(), threading.active_count()) == before
+        assert await _held() == before
     await open_and_close()
 
 
@@ -210,8 +210,9 @@ async def test_one_reader(tmp_path: Path) -> None:
             await log.subscribe(Listener())
 
 
-def _open_files() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+async def _held() -> tuple[int, int]:
+    """Open files and threads of this process; the loop's own spare thread is among them from the first call on."""
+    return await asyncio.to_thread(lambda: (len(list(Path("/proc/self/fd").iterdir())), threading.active_count()))
 
 
 def _stored_bytes(folder: Path) -> int:

@@ -8,7 +8,7 @@ import pytest
 from bridge.errors import SettingsInvalid
 from bridge.log.cursor import Cursor
 from bridge.model import Committed, Intent
-from tests.unit.log_files import SPANS, UNBOUNDED, append, commit, opened, read_all, segment_paths, values
+from tests.unit.log_files import SPANS, UNBOUNDED, FailingDisk, append, commit, opened, read_all, segment_paths, values
 
 
 def filled(folder: Path, *contents: bytes, segment_bytes: int = 1 << 20) -> list[Path]:
@@ -134,6 +134,14 @@ def test_lost_records_leave_their_offsets(tmp_path: Path, committed: Committed, 
         assert store.partitions[SPANS].committed == committed
         append(store, b"new")
         assert [(read.offset, read.record.value) for read in read_all(store)] == [(next_offset, b"new")]
+
+
+def test_what_a_killed_process_left_is_made_durable(tmp_path: Path) -> None:
+    """Records that only the page cache may hold are synced before anybody can read them."""
+    (path,) = filled(tmp_path, b"0")
+    disk = FailingDisk()
+    with opened(tmp_path, disk=disk.disk()):
+        assert path.stat().st_ino in disk.synced_inodes
 
 
 def test_an_unused_segment_is_removed(tmp_path: Path) -> None:

@@ -148,6 +148,17 @@ def test_committed_segments_are_deleted(tmp_path: Path) -> None:
         assert values(store) == [b"3", b"4", b"5"]
 
 
+def test_a_failed_commit_deletes_nothing(tmp_path: Path) -> None:
+    """Segments go only once the commit is durable: a crash must find what the old commit points to."""
+    failing = FailingDisk()
+    with opened(tmp_path, segment_bytes=1, disk=failing.disk()) as store:
+        for number in range(3):
+            append(store, b"%d" % number)
+        failing.sync_errors = [EIO]
+        assert isinstance(commit(store, Committed(SPANS, 3), max_bytes=0), LogUnavailable)
+        assert values(store) == [b"0", b"1", b"2"]
+
+
 def test_an_emptied_log_gives_its_space_back(tmp_path: Path) -> None:
     """Over half full, the growing segment goes too once all of it is committed, and offsets go on where they were."""
     with opened(tmp_path) as store:

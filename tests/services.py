@@ -1,0 +1,166 @@
+"""Real services for tests and benches, without containers: a ClickHouse server from the npm package of libchdb.
+
+The package ships `libchdb.so`, which holds the genuine server; `SYSTEM START LISTEN` opens its HTTP and TCP handlers.
+HEADRACE_TEST_CLICKHOUSE=host:port takes a server that is there already (it cannot be killed then).
+"""
+
+import ctypes
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.program import free_port
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = "@chdb/lib-linux-x64-gnu"
+VERSION = "26.7.3-stable.1"
+START_SECONDS = 60.0
+
+
+class Unavailable(RuntimeError):
+    """A service cannot be had on this machine; the text says why."""
+
+
+@dataclass(slots=True)
+class ClickHouseServer:
+    http_port: int
+    tcp_port: int
+    directory: Path
+    library: Path | None = None
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Return when it answers. Raises `Unavailable` with its output."""
+        assert self.library is not None
+        log = (self.directory / "server.log").open("ab")
+        arguments = [sys.executable, __file__, str(self.library), str(self.http_port), str(self.tcp_port)]
+        with log:
+            self.process = subprocess.Popen([*arguments, str(self.directory / "data")], stdout=log, stderr=log)
+        deadline = time.monotonic() + START_SECONDS
+        while not self.answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                text = (self.directory / "server.log").read_text(errors="replace")[-3000:]
+                raise Unavailable(f"the ClickHouse server did not start:\n{text}")
+            time.sleep(0.05)
+
+    def answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}/ping", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """SIGKILL, and the end of the process."""
+        assert self.process is not None, "a server from HEADRACE_TEST_CLICKHOUSE is not ours to kill"
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self) -> None:
+        """Start again on the same data and ports."""
+        self.start()
+
+    def pause(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def start_clickhouse() -> Iterator[ClickHouseServer]:
+    """A fresh server on free ports, gone with the block. Raises `Unavailable`."""
+    given = os.environ.get("HEADRACE_TEST_CLICKHOUSE")
+    if given:
+        yield ClickHouseServer(int(given.rpartition(":")[2]), 0, Path())
+        return
+    directory = Path(tempfile.mkdtemp(prefix="headrace-clickhouse-"))
+    server = ClickHouseServer(free_port(), free_port(), directory, _library())
+    try:
+        server.start()
+        yield server
+    finally:
+        if server.process is not None and server.process.poll() is None:
+            server.kill()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _library() -> Path:
+    """The server's library, installed from npm once, below .services/."""
+    home = ROOT / ".services" / "clickhouse"
+    library = home / "node_modules" / PACKAGE / "libchdb.so"
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if library.exists():
+            return library
+        npm = shutil.which("npm")
+        if npm is None:
+            raise Unavailable(
+                f"npm is needed once to fetch {PACKAGE}; install Node.js, or set HEADRACE_TEST_CLICKHOUSE"
+            )
+        sys.stderr.write(f"fetching {PACKAGE}@{VERSION} (570 MB unpacked, once) ...\n")
+        command = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(home), f"{PACKAGE}@{VERSION}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+        if done.returncode or not library.exists():
+            raise Unavailable(f"npm could not install {PACKAGE}: {done.stderr[-1000:]}")
+    return library
+
+
+@pytest.fixture(scope="session")
+def clickhouse() -> Iterator[ClickHouseServer]:
+    """One server for all tests that do not kill it. Absent: a loud skip, or with CI=true a failure."""
+    try:
+        manager = start_clickhouse()
+        server = manager.__enter__()
+    except Unavailable as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"NO REAL CLICKHOUSE: {error}")
+    try:
+        yield server
+    finally:
+        manager.__exit__(None, None, None)
+
+
+def _serve(library: str, http_port: str, tcp_port: str, data: str) -> None:
+    """The child: the server in the foreground until it is killed, or its parent is gone."""
+    die_with_parent = 1  # PR_SET_PDEATHSIG
+    ctypes.CDLL(None).prctl(die_with_parent, signal.SIGKILL)
+    server = ctypes.CDLL(library)
+    server.query_stable_v2.restype = ctypes.c_void_p
+    server.query_stable_v2.argtypes = [ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)]
+    # the endless select keeps the process serving
+    query = (
+        "SYSTEM START LISTEN HTTP; SYSTEM START LISTEN TCP; SELECT sleepEachRow(3) FROM numbers(1000000)"
+        " SETTINGS function_sleep_max_microseconds_per_block = 0, max_block_size = 1 FORMAT Null"
+    )
+    arguments = [
+        "clickhouse",
+        "--multiquery",
+        f"--http_port={http_port}",
+        f"--tcp_port={tcp_port}",
+        "--listen_host=127.0.0.1",
+        f"--path={data}",
+        f"--query={query}",
+    ]
+    server.query_stable_v2(len(arguments), (ctypes.c_char_p * len(arguments))(*[text.encode() for text in arguments]))
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    _serve(*sys.argv[1:])
