@@ -91,6 +91,8 @@ class ClickHouseSink:
         self.settings = settings
         self._threads = threads
         self._connection = Connection(settings)
+        # read-only is a state of chDB's session that cannot be left again, so questions have a session of their own
+        self._questions = Connection(settings, is_readonly=True)
 
     async def write(self, batch: Batch) -> None:
         """As `Sink.write`."""
@@ -103,7 +105,7 @@ class ClickHouseSink:
 
     async def json_rows(self, sql: str) -> bytes:
         """The answer of a read-only statement, one JSON array a line. Raises as `write` does."""
-        return await self._in_thread(partial(self._connection.json_rows, sql))
+        return await self._in_thread(partial(self._questions.json_rows, sql))
 
     async def apply_schema(self, options: SchemaOptions) -> list[str]:
         """Create what is missing; the names of the steps taken. Raises as `write` does."""
@@ -111,6 +113,7 @@ class ClickHouseSink:
 
     def close(self) -> None:
         self._connection.close()
+        self._questions.close()
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call)
@@ -119,8 +122,9 @@ class ClickHouseSink:
 class Connection:
     """The same, for callers without a loop: the client and the calls made with it. Raises the sink's errors."""
 
-    def __init__(self, settings: ClickHouseSettings) -> None:
+    def __init__(self, settings: ClickHouseSettings, *, is_readonly: bool = False) -> None:
         self.settings = settings
+        self._session_settings: dict[str, Any] = {"readonly": 1} if is_readonly else {}
         self._client: Any = None
 
     def insert(self, batch: Batch) -> None:
@@ -138,7 +142,7 @@ class Connection:
         return [list(row) for row in self._call("query", sql).result_rows]
 
     def json_rows(self, sql: str) -> bytes:
-        answer: bytes = self._call("raw_query", sql, fmt="JSONCompactEachRow", settings={"readonly": 1})
+        answer: bytes = self._call("raw_query", sql, fmt="JSONCompactEachRow")
         return answer
 
     def plan_schema(self, options: SchemaOptions) -> list[Step]:
@@ -181,39 +185,40 @@ class Connection:
 
     def _connected(self) -> Any:
         if self._client is None:
-            self._client = _connect(self.settings)
+            self._client = _connect(self.settings, self._session_settings)
         return self._client
 
 
-def _connect(settings: ClickHouseSettings) -> Any:
+def _connect(settings: ClickHouseSettings, session_settings: dict[str, Any]) -> Any:
     if settings.interface == "chdb":
         settings.data_path.mkdir(parents=True, exist_ok=True)
         try:
-            return clickhouse_connect.get_client(interface="chdb", path=str(settings.data_path))
+            return clickhouse_connect.get_client(
+                interface="chdb", path=str(settings.data_path), settings=session_settings
+            )
         except (ImportError, clickhouse_connect.driver.exceptions.NotSupportedError) as error:
             raise SinkUnavailable(
                 "clickhouse.interface is chdb but chDB is not installed: pip install 'headrace[embedded]'",
                 reason="not_installed",
             ) from error
-    certificates: dict[str, Any] = {
-        "ca_cert": settings.ca_cert,
-        "client_cert": settings.client_cert,
-        "client_cert_key": settings.client_cert_key,
+    options: dict[str, Any] = {
+        "interface": settings.interface,
+        "host": settings.host,
+        "port": settings.port,
+        "username": settings.username,
+        "password": settings.password,
+        "settings": session_settings,
+        "connect_timeout": settings.connect_timeout_seconds,
+        "send_receive_timeout": settings.send_receive_timeout_seconds,
+        "verify": settings.verify,
+        "compress": False,  # the Arrow buffers are compressed already
+        "query_retries": 0,  # retrying is deliver's, with its metrics
+        "autogenerate_session_id": False,  # sessions would forbid calls side by side
     }
-    return clickhouse_connect.get_client(
-        interface=settings.interface,
-        host=settings.host,
-        port=settings.port,
-        username=settings.username,
-        password=settings.password,
-        connect_timeout=settings.connect_timeout_seconds,
-        send_receive_timeout=settings.send_receive_timeout_seconds,
-        verify=settings.verify,
-        compress=False,  # the Arrow buffers are compressed already
-        query_retries=0,  # retrying is deliver's, with its metrics
-        autogenerate_session_id=False,  # sessions would forbid calls side by side
-        **{name: str(path) if path is not None else None for name, path in certificates.items()},
-    )
+    for name in ("ca_cert", "client_cert", "client_cert_key"):
+        path: Path | None = getattr(settings, name)
+        options[name] = str(path) if path is not None else None
+    return clickhouse_connect.get_client(**options)
 
 
 def arrow_stream(table: pa.Table, compression: Literal["lz4", "zstd", "none"]) -> bytes:

@@ -1,6 +1,7 @@
 """Both real OTLP listeners in this process, on a memory log, with what a test needs to send to them and look inside."""
 
 import datetime
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ class Listening:
         sent = {"Content-Type": PROTOBUF, **{key.replace("_", "-"): value for key, value in headers.items()}}
         async with (
             aiohttp.ClientSession(auto_decompress=False) as session,
-            session.post(self.http + PATH[signal], data=body, headers=sent) as answer,
+            session.post(self.http + PATH[signal], data=io.BytesIO(body), headers=sent) as answer,
         ):
             hint = answer.headers.get("Retry-After")
             raw = await answer.read()
