@@ -214,14 +214,14 @@ async def test_a_body_shorter_than_declared_is_refused_in_time() -> None:
         await still_serves(server)
 
 
-@pytest.mark.parametrize(("head", "accepted"), [(HEAD, 0), (HEAD.replace("Connection: close\n", ""), 1)])
-async def test_a_body_longer_than_declared_is_never_taken_for_data(head: str, accepted: int) -> None:
-    """Bytes after Content-Length belong to no request: they are answered with 400 and the connection ends."""
+@pytest.mark.parametrize("head", [HEAD, HEAD.replace("Connection: close\n", "")])
+async def test_a_body_longer_than_declared_is_never_taken_for_data(head: str) -> None:
+    """Bytes after Content-Length belong to no request: 400, the connection ends, and they are stored nowhere."""
     async with listening(SMALL) as server:
         answer = await raw(server, f"{head}Content-Length: {len(GOOD)}\n\n", GOOD + b"\x00" * 50)
         assert b" 400 " in answer
-        assert (b" 200 " in answer) == bool(accepted)
-        assert server.count("bridge_receiver_accepted_items_total", signal="traces", transport="http") == accepted
+        stored = server.log.held(Signal.TRACES)
+        assert len(stored) == answer.count(b" 200 OK")
         await still_serves(server)
 
 
