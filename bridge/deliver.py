@@ -232,6 +232,8 @@ class Lane:
                     await self._sink.write(batch)
         except BridgeError as error:
             self._metrics.send_failures.labels(name, batch.signal, error.reason).inc()
+            if error.reason == "connection":
+                self._metrics.connection_errors.inc()
             raise
 
     async def _commit(self, committed: Committed) -> None:

@@ -65,7 +65,7 @@ RETRYABLE: Final[Mapping[int, tuple[str, str]]] = {
 
 def error_of(code: int | None, text: str) -> BridgeError:
     """The error to raise for a failed call; `code` is None when the server could not be asked."""
-    short = text.strip()[:500]
+    short = text.partition(" with url:")[0].strip()[:500]  # the url holds the whole statement
     if code is None or code == 0:
         return SinkUnavailable(short, reason="connection")
     if code in PERMANENT:

@@ -148,7 +148,8 @@ def kill_server(server: ClickHouseServer) -> Trouble:
         """SIGKILL of the store, in the middle of whatever it does, and a start on the same data."""
         await asyncio.to_thread(server.kill)
         await asyncio.sleep(dice.uniform(0.0, 0.5))
-        await asyncio.to_thread(server.restart)
+        server.spawn()
+        await asyncio.to_thread(server.wait_until_up)
 
     return kill
 

@@ -4,7 +4,6 @@ The package ships `libchdb.so`, which holds the genuine server; `SYSTEM START LI
 HEADRACE_TEST_CLICKHOUSE=host:port takes a server that is there already (it cannot be killed then).
 """
 
-import ctypes
 import fcntl
 import os
 import shutil
@@ -26,6 +25,7 @@ from tests.program import free_port
 ROOT = Path(__file__).parent.parent
 PACKAGE = "@chdb/lib-linux-x64-gnu"
 VERSION = "26.7.3-stable.1"
+CHILD = Path(__file__).with_name("clickhouse_child.py")
 START_SECONDS = 60.0
 
 
@@ -43,11 +43,18 @@ class ClickHouseServer:
 
     def start(self) -> None:
         """Return when it answers. Raises `Unavailable` with its output."""
+        self.spawn()
+        self.wait_until_up()
+
+    def spawn(self) -> None:
+        """Start on the same data and ports. The server ends with the thread that calls this (PR_SET_PDEATHSIG)."""
         assert self.library is not None
-        log = (self.directory / "server.log").open("ab")
-        arguments = [sys.executable, __file__, str(self.library), str(self.http_port), str(self.tcp_port)]
-        with log:
+        arguments = [sys.executable, str(CHILD), str(self.library), str(self.http_port), str(self.tcp_port)]
+        with (self.directory / "server.log").open("ab") as log:
             self.process = subprocess.Popen([*arguments, str(self.directory / "data")], stdout=log, stderr=log)
+
+    def wait_until_up(self) -> None:
+        assert self.process is not None
         deadline = time.monotonic() + START_SECONDS
         while not self.answers():
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -67,10 +74,6 @@ class ClickHouseServer:
         assert self.process is not None, "a server from HEADRACE_TEST_CLICKHOUSE is not ours to kill"
         self.process.kill()
         self.process.wait()
-
-    def restart(self) -> None:
-        """Start again on the same data and ports."""
-        self.start()
 
     def pause(self) -> None:
         assert self.process is not None
@@ -135,32 +138,3 @@ def clickhouse() -> Iterator[ClickHouseServer]:
         yield server
     finally:
         manager.__exit__(None, None, None)
-
-
-def _serve(library: str, http_port: str, tcp_port: str, data: str) -> None:
-    """The child: the server in the foreground until it is killed, or its parent is gone."""
-    die_with_parent = 1  # PR_SET_PDEATHSIG
-    ctypes.CDLL(None).prctl(die_with_parent, signal.SIGKILL)
-    server = ctypes.CDLL(library)
-    server.query_stable_v2.restype = ctypes.c_void_p
-    server.query_stable_v2.argtypes = [ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)]
-    # the endless select keeps the process serving
-    query = (
-        "SYSTEM START LISTEN HTTP; SYSTEM START LISTEN TCP; SELECT sleepEachRow(3) FROM numbers(1000000)"
-        " SETTINGS function_sleep_max_microseconds_per_block = 0, max_block_size = 1 FORMAT Null"
-    )
-    arguments = [
-        "clickhouse",
-        "--multiquery",
-        f"--http_port={http_port}",
-        f"--tcp_port={tcp_port}",
-        "--listen_host=127.0.0.1",
-        f"--path={data}",
-        f"--query={query}",
-    ]
-    server.query_stable_v2(len(arguments), (ctypes.c_char_p * len(arguments))(*[text.encode() for text in arguments]))
-
-
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-    _serve(*sys.argv[1:])
