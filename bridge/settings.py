@@ -150,8 +150,12 @@ class ClickHouse(Section):
     ca_cert: Path | None = Field(default=None, description="PEM authorities of the server's certificate.")
     client_cert: Path | None = Field(default=None, description="PEM certificate shown to the server.")
     client_cert_key: Path | None = Field(default=None, description="PEM key of client_cert.")
-    logs_ttl_days: PositiveInt = Field(default=30, description="Log rows older than this are deleted by the store.")
-    traces_ttl_days: PositiveInt = Field(default=30, description="Span rows older than this are deleted by the store.")
+    logs_ttl_days: int = Field(
+        default=30, ge=1, le=3650, description="Log rows whose time is older than this are deleted by the store."
+    )
+    traces_ttl_days: int = Field(
+        default=30, ge=1, le=3650, description="Span rows whose time is older than this are deleted by the store."
+    )
     apply_schema: bool = Field(default=True, description="Create missing tables and views at start.")
 
 

@@ -141,6 +141,9 @@ class Connection:
     def rows(self, sql: str) -> list[list[object]]:
         return [list(row) for row in self._call("query", sql).result_rows]
 
+    def run(self, statement: str) -> None:
+        self._call("command", statement)
+
     def json_rows(self, sql: str) -> bytes:
         answer: bytes = self._call("raw_query", sql, fmt="JSONCompactEachRow")
         return answer
@@ -156,7 +159,7 @@ class Connection:
         steps = self.plan_schema(options)
         for step in steps:
             for statement in step.statements:
-                self._call("command", statement)
+                self.run(statement)
         return [step.name for step in steps]
 
     def check_schema(self, options: SchemaOptions) -> list[str]:

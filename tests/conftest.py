@@ -1,5 +1,5 @@
 """Fixtures for every test: real services, started once."""
 
-from tests.services import clickhouse
+from tests.services import chdb_path, clickhouse
 
-__all__ = ["clickhouse"]
+__all__ = ["chdb_path", "clickhouse"]

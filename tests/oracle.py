@@ -18,7 +18,7 @@ from bridge.model import Record, Signal
 Row = dict[str, Any]
 KINDS = {1: "Internal", 2: "Server", 3: "Client", 4: "Producer", 5: "Consumer"}
 CODES = {1: "Ok", 2: "Error"}
-INT64_MAX = 2**63 - 1
+LATEST = 4_000_000_000 * 10**9
 
 
 def rows(signal: Signal, records: Sequence[Record]) -> list[Row]:
@@ -100,7 +100,7 @@ def resource_row(pairs: Iterable[Any]) -> Row:
 
 
 def time_of(nanoseconds: int) -> int:
-    return nanoseconds if nanoseconds <= INT64_MAX else 0
+    return nanoseconds if nanoseconds <= LATEST else 0
 
 
 def id_of(raw: bytes, size: int) -> str:

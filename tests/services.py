@@ -138,3 +138,9 @@ def clickhouse() -> Iterator[ClickHouseServer]:
         yield server
     finally:
         manager.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def chdb_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """chDB takes one data folder a process; tests share it, each in a database of its own."""
+    return tmp_path_factory.mktemp("chdb")

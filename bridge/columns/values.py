@@ -20,7 +20,9 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyVa
 
 from bridge.errors import Malformed
 
-INT64_MAX: Final = np.uint64(2**63 - 1)
+# 2096-10-02. ClickHouse's retention counts in 32-bit seconds (until 2106): a later time plus ten years of retention
+# wraps around and the row is deleted as expired, seen on 26.7. No clock that is right says such a time.
+MAX_TIME_UNIX_NANO: Final = np.uint64(4_000_000_000 * 10**9)
 TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8
 EMPTY: Final = pa.scalar("")
@@ -129,8 +131,8 @@ def hex_ids(ids: pa.BinaryArray, id_bytes: int) -> pa.StringArray:
 
 
 def storable_times(times: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Unix nanoseconds, 0 where absent or beyond what 64 signed bits hold."""
-    return np.where(times > INT64_MAX, np.uint64(0), times)
+    """Unix nanoseconds, 0 where absent or later than `MAX_TIME_UNIX_NANO`."""
+    return np.where(times > MAX_TIME_UNIX_NANO, np.uint64(0), times)
 
 
 def first_time(*candidates: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
