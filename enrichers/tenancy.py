@@ -116,9 +116,9 @@ def _resolve(claims: _Claims, catalog: Catalog, kind: str, *above: str) -> Named
 
 
 def _own(found: list[tuple[int, bool, str]]) -> Named:
-    """The record's own most trusted name and uid."""
-    name = next((value for _, is_uid, value in found if not is_uid), "")
+    """The record's own most trusted uid and name; an id that repeats the uid is no name."""
     uid = next((value for _, is_uid, value in found if is_uid), "")
+    name = next((value for _, is_uid, value in found if not is_uid and value != uid), "")
     return Named(name, uid)
 
 

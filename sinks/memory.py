@@ -35,6 +35,11 @@ class MemorySink:
         """As `script`, once the batch is stored: what fails there is a lost answer."""
         self._after.extend(steps)
 
+    def script_clear(self) -> None:
+        """Forget all steps not yet taken."""
+        self._before.clear()
+        self._after.clear()
+
     async def write(self, batch: Batch) -> None:
         self.writes.append(batch.token)
         await _take(self._before)

@@ -92,12 +92,14 @@ class Shop:
                     self._log("payment", f"order {number}: card declined", SeverityNumber.ERROR, at + 15 * MILLISECOND)
             if not fails:
                 link = Link(charge.get_span_context(), {"why": "paid"})
-                with self._span("stock", "Reserve", SpanKind.CONSUMER, at + (total_ms + 13) * MILLISECOND, 5, [link]):
+                with self._span(
+                    "stock", "Reserve", SpanKind.CONSUMER, at + (total_ms + 13) * MILLISECOND, 5, links=(link,)
+                ):
                     self._log("stock", f"order {number} reserved", SeverityNumber.INFO, at + 20 * MILLISECOND)
 
     @contextmanager
     def _span(
-        self, name: str, operation: str, kind: SpanKind, at: int, milliseconds: int, links: list[Link] | None = None
+        self, name: str, operation: str, kind: SpanKind, at: int, milliseconds: int, *, links: tuple[Link, ...] = ()
     ) -> Iterator[trace.Span]:
         component = self.components[name]
         component.spans += 1
