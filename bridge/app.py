@@ -219,6 +219,7 @@ def build_health(
         lanes=deliver.health,
         lag=log.lag,
         log=log,
+        max_record_bytes=settings.log.max_record_bytes,
         catalog=identities.file,
         no_progress_seconds=settings.deliver.no_progress_seconds,
         # a lane goes round after every insert attempt; twice the longest one is a lane that hangs

@@ -34,6 +34,7 @@ class Health:
     lanes: Callable[[], Sequence[LaneHealth]]
     lag: Callable[[], Sequence[PartitionLag]]
     log: LogSize
+    max_record_bytes: int
     catalog: CatalogFile | None
     no_progress_seconds: float
     stuck_loop_seconds: float
@@ -55,7 +56,7 @@ class Health:
         problem = None
         if self.is_draining:
             problem = "stopping"
-        elif size_bytes >= self.log.max_bytes:
+        elif size_bytes + self.max_record_bytes > self.log.max_bytes:
             problem = "the log is full (log.max_bytes); requests are refused until deliver catches up"
         return Check(
             problem,

@@ -276,6 +276,11 @@ def _cross_checks(settings: Settings) -> list[str]:
     """Rules over several sections, and files that must be there."""
     mistakes = []
     receive = settings.receive
+    if settings.log.max_bytes < 4 * settings.log.max_record_bytes:
+        mistakes.append(
+            f"log.max_bytes: {settings.log.max_bytes} must be at least four times log.max_record_bytes"
+            f" ({settings.log.max_record_bytes}), or a large request could never be taken"
+        )
     for key, listen in (("receive.grpc_listen", receive.grpc_listen), ("receive.http_listen", receive.http_listen)):
         if not is_loopback(listen) and settings.catalog.file is None and not receive.insecure:
             mistakes.append(

@@ -1,6 +1,6 @@
 """`make chaos`: kill -9 under load, and outages of the store; then every acknowledged id is looked for, exactly once.
 
-    python -m tests.chaos [--kills 200] [--outage-seconds 60]
+    python -m tests.chaos [--kills 200] [--server-kills 30] [--outage-seconds 60]
 
 The program is `headrace run` with the embedded log and a real ClickHouse server over HTTP. What is compared: the ids
 acknowledged, the ids in the base tables, and the ids in a table that a materialized view feeds.
@@ -154,10 +154,76 @@ def kill_server(server: ClickHouseServer) -> Trouble:
     return kill
 
 
-def suffer(
-    directory: Path, server: ClickHouseServer, fault: str, trouble: Trouble, runs: int, seed: int = 1
-) -> Verdict:
-    """One fault, from a fresh program to the verdict; the server's tables are emptied before."""
+@dataclass(slots=True)
+class Story:
+    """What an outage looked like from outside."""
+
+    acknowledged_while_down: int = 0
+    refused_with_hint: int = 0
+    refused_without_hint: int = 0
+    ready_while_down: int = 0
+    receive_while_full: int = 0
+    oldest_seconds_at_end: float = 0.0
+    ready_afterwards: int = 0
+    oldest_seconds_afterwards: float = -1.0
+
+
+def survive_outage(
+    directory: Path, server: ClickHouseServer, seconds: float, log_max_bytes: int
+) -> tuple[Verdict, Story]:
+    """The store is killed under load and started again after `seconds`; the load goes on all the time."""
+    settings = settings_for(server) | {
+        "HEADRACE_LOG__MAX_BYTES": str(log_max_bytes),
+        "HEADRACE_DELIVER__NO_PROGRESS_SECONDS": "2",
+    }
+    program, book, story = Program(directory, settings), Book(), Story()
+    program.start()
+    store = Store(server)
+    try:
+        wait_for_schema(program, store)
+        asyncio.run(_outage(program, book, server, story, seconds))
+        wait_until_drained(program)
+        story.ready_afterwards = program.ready()[0]
+        story.oldest_seconds_afterwards = program.metric("bridge_log_oldest_unwritten_seconds")
+        return compare(store, book, f"ClickHouse away for {seconds:g} s", 1), story
+    finally:
+        store.close()
+        program.kill()
+
+
+async def _outage(program: Program, book: Book, server: ClickHouseServer, story: Story, seconds: float) -> None:
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        for client in range(CLIENTS):
+            group.create_task(send(book, stop, program.grpc_port, program.http_port, client, 0.002))
+        await asyncio.sleep(1.0)
+        before = book.total_acknowledged
+        await asyncio.to_thread(server.kill)
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            await asyncio.sleep(0.2)
+            await asyncio.to_thread(_look, program, story)
+        story.acknowledged_while_down = book.total_acknowledged - before
+        story.oldest_seconds_at_end = await asyncio.to_thread(program.metric, "bridge_log_oldest_unwritten_seconds")
+        server.spawn()
+        await asyncio.to_thread(server.wait_until_up)
+        await asyncio.sleep(2.0)
+        stop.set()
+    story.refused_with_hint, story.refused_without_hint = book.refused_with_hint, book.refused - book.refused_with_hint
+
+
+def _look(program: Program, story: Story) -> None:
+    story.ready_while_down = max(story.ready_while_down, program.ready()[0])
+    story.receive_while_full = max(story.receive_while_full, program.ready("receive")[0])
+
+
+KILL_PROGRAM = "kill -9 headrace"
+KILL_SERVER = "kill -9 ClickHouse"
+
+
+def suffer(directory: Path, server: ClickHouseServer, fault: str, runs: int, seed: int = 1) -> Verdict:
+    """One fault, from a fresh program to the verdict."""
+    trouble = kill_program if fault == KILL_PROGRAM else kill_server(server)
     program, book = Program(directory, settings_for(server)), Book()
     program.start()
     store = Store(server)
@@ -190,18 +256,21 @@ def _progress(text: str) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos")
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--server-kills", type=int, default=20)
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--kills", type=int, default=200, help="of headrace")
+    parser.add_argument("--server-kills", type=int, default=30, help="of ClickHouse")
+    parser.add_argument("--outage-seconds", type=float, default=60.0)
     arguments = parser.parse_args()
     verdicts = []
-    for fault, runs in (("kill -9 headrace", arguments.kills), ("kill -9 ClickHouse", arguments.server_kills)):
+    for fault, runs in ((KILL_PROGRAM, arguments.kills), (KILL_SERVER, arguments.server_kills)):
+        print(f"{fault}, {runs} times under load ...", flush=True)
         with tempfile.TemporaryDirectory() as folder, start_clickhouse() as server:
-            trouble = kill_program if "headrace" in fault else kill_server(server)
-            print(f"{fault}: {runs} times under load", flush=True)
-            verdicts.append(suffer(Path(folder), server, fault, trouble, runs))
-            print(table(verdicts[-1:]), flush=True)
-    print(f"\n{table(verdicts)}")
+            verdicts.append(suffer(Path(folder), server, fault, runs))
+    print(f"ClickHouse away for {arguments.outage_seconds:g} s under load ...", flush=True)
+    with tempfile.TemporaryDirectory() as folder, start_clickhouse() as server:
+        verdict, story = survive_outage(Path(folder), server, arguments.outage_seconds, 64 << 20)
+    verdicts.append(verdict)
+    print(f"\n{table(verdicts)}\n\nthe outage: {story}")
     return 0 if all(verdict.is_clean for verdict in verdicts) else 1
 
 

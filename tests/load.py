@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.status_pb2 import Status
 from grpc import aio
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -22,6 +24,8 @@ METHOD = {
     Signal.LOGS: "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
 }
 DAY = 86_400_000_000_000
+REST_SECONDS = 0.05
+DETAILS_KEY = "grpc-status-details-bin"
 HEADERS = {"Content-Type": "application/x-protobuf"}
 
 
@@ -32,8 +36,13 @@ class Book:
     sent: dict[Signal, set[str]] = field(default_factory=lambda: {signal: set() for signal in Signal})
     acknowledged: dict[Signal, set[str]] = field(default_factory=lambda: {signal: set() for signal in Signal})
     refused: int = 0
+    refused_with_hint: int = 0
     unanswered: int = 0
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def total_acknowledged(self) -> int:
+        return sum(len(ids) for ids in self.acknowledged.values())
 
     def request(self, signal: Signal, items: int, dice: random.Random) -> tuple[bytes, set[str]]:
         """A request of `items` items on up to three days, and their ids; noted as sent."""
@@ -92,21 +101,37 @@ async def send(
             signal = dice.choice(list(Signal))
             body, ids = book.request(signal, dice.choice((1, 10, 100)), dice)
             try:
-                if seed % 2:
-                    call: Any = channel.unary_unary(METHOD[signal])
-                    await call(body, timeout=20)
-                else:
-                    url = f"http://127.0.0.1:{http_port}{PATH[signal]}"
-                    async with session.post(url, data=body, headers=HEADERS) as answer:
-                        await answer.read()
-                        answer.raise_for_status()
-            except aiohttp.ClientResponseError:
-                book.refused += 1
-                await asyncio.sleep(0.05)
-            except (aiohttp.ClientError, aio.AioRpcError, TimeoutError, OSError):
+                is_taken, has_hint = await _send_one(
+                    session, channel, signal, body, grpc_port if seed % 2 else 0, http_port
+                )
+            except (aiohttp.ClientError, TimeoutError, OSError):
                 book.unanswered += 1
-                await asyncio.sleep(0.05)
-            else:
+                await asyncio.sleep(REST_SECONDS)
+                continue
+            if is_taken:
                 book.acknowledged[signal] |= ids
-            if pause_seconds:
-                await asyncio.sleep(pause_seconds)
+            else:
+                book.refused += 1
+                book.refused_with_hint += has_hint
+                await asyncio.sleep(REST_SECONDS)
+            await asyncio.sleep(pause_seconds)
+
+
+async def _send_one(
+    session: aiohttp.ClientSession, channel: aio.Channel, signal: Signal, body: bytes, grpc_port: int, http_port: int
+) -> tuple[bool, bool]:
+    """Whether the request was taken, and if it was refused, whether a hint said when to come back."""
+    if grpc_port:
+        call: Any = channel.unary_unary(METHOD[signal])
+        try:
+            await call(body, timeout=20)
+        except aio.AioRpcError as error:
+            if DETAILS_KEY not in dict(error.trailing_metadata() or ()):
+                raise ConnectionError(error.details()) from error
+            status = Status.FromString(dict(error.trailing_metadata() or ())[DETAILS_KEY])
+            return False, any(detail.Is(RetryInfo.DESCRIPTOR) for detail in status.details)
+        return True, False
+    url = f"http://127.0.0.1:{http_port}{PATH[signal]}"
+    async with session.post(url, data=body, headers=HEADERS) as answer:
+        await answer.read()
+        return answer.status == 200, "Retry-After" in answer.headers
