@@ -1,14 +1,14 @@
 """Flow 1: a request's bytes -> enriched records -> the log. The order is the contract:
 
-1. parse (upb validates; a request that is not OTLP is `Malformed` as a whole),
+1. parse (upb validates; a request that is not OTLP is `Malformed` as a whole; a large one is taken in pieces),
 2. place every resource (enrichers), drop the rejected ones from the request and remember why,
 3. redact, one record per organisation, none over `max_record_bytes`,
 4. append: return only when the log has made every record durable,
 5. say what was accepted and what was rejected.
 
 Accepted is told only after 4. An error of 4 refuses the whole request: nothing of it was acknowledged. No queue, no
-task: the request's own coroutine carries the data. Everything before 4 runs without giving up the event loop, so only
-one request is unpacked in memory at a time.
+task: the request's own coroutine carries the data. 1 to 3 are `prepare`, which does not give up the event loop, so only
+one request is unpacked in memory at a time; the caller lets go of the body before 4, so each is held once.
 """
 
 import time
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.errors import BridgeError
+from bridge.guard import Oversized, pieces
 from bridge.log import LogAppender
 from bridge.messages import SHAPES, Shape, count_items, parse, serialize_within
 from bridge.model import Record, Signal
@@ -60,6 +61,23 @@ class _Rejections:
 
 
 @dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request's records, not yet durable, and what was rejected of it."""
+
+    signal: Signal
+    records: list[Record]
+    rejections: _Rejections
+
+    @property
+    def value_bytes(self) -> int:
+        return sum(len(record.value) for record in self.records)
+
+    @property
+    def items(self) -> int:
+        return sum(record.items for record in self.records)
+
+
+@dataclass(frozen=True, slots=True)
 class Ingest:
     appender: LogAppender
     catalog: Callable[[], Catalog]
@@ -68,32 +86,57 @@ class Ingest:
     max_record_bytes: int
     metrics: Metrics
 
-    async def export_bytes(self, signal: Signal, body: bytes, plane: DataPlane, transport: str) -> Outcome:
-        """As `export`, for a protobuf body. Raises `Malformed` too."""
-        return await self.export(signal, parse(signal, body), plane, transport, mentions(body, self.redaction))
+    def prepare_bytes(self, signal: Signal, body: bytes | bytearray, plane: DataPlane) -> Prepared:
+        """Steps 1 to 3 of a protobuf body. Raises `Malformed`, `TooLarge`."""
+        prepared = Prepared(signal, [], _Rejections())
+        is_redacted = mentions(body, self.redaction)
+        for piece in pieces(body, self.max_record_bytes):
+            if isinstance(piece, Oversized):
+                self._reject_oversized(prepared, piece.items)
+            else:
+                self._add(prepared, parse(signal, piece), plane, is_redacted=is_redacted)
+        return prepared
 
-    async def export(
-        self, signal: Signal, request: Any, plane: DataPlane, transport: str, needs_redaction: bool = True
-    ) -> Outcome:
-        """Return when all that is accepted is durable. Raises `LogUnavailable`: nothing was acknowledged."""
-        received_at_unix_nano = time.time_ns()
-        shape = SHAPES[signal]
-        rejections = _Rejections()
-        received = sum(count_items(shape, entry) for entry in getattr(request, shape.resources))
-        self.metrics.received_items.labels(signal, transport).inc(received)
-        by_org = self._place(shape, request, plane, rejections)
-        if needs_redaction and self.redaction:
-            for part in by_org.values():
-                self.metrics.redacted_values.labels(signal).inc(redact(part, self.redaction))
-        records = self._records(signal, by_org, plane, received_at_unix_nano, rejections)
-        del request, by_org
+    def prepare(self, signal: Signal, request: Any, plane: DataPlane) -> Prepared:
+        """Steps 2 and 3 of a request that is parsed already; it is taken over and changed."""
+        prepared = Prepared(signal, [], _Rejections())
+        self._add(prepared, request, plane, is_redacted=True)
+        return prepared
+
+    async def append(self, prepared: Prepared, transport: str) -> Outcome:
+        """Steps 4 and 5: return when all that is accepted is durable. Raises `LogUnavailable`."""
+        signal, records, rejected = prepared.signal, prepared.records, prepared.rejections.items
+        accepted = prepared.items
+        self.metrics.received_items.labels(signal, transport).inc(accepted + rejected.total())
         try:
             if records:
                 await self.appender.append(records)
         except BridgeError as error:
-            self.metrics.refused_items.labels(signal, error.reason).inc(received)
+            self.metrics.refused_items.labels(signal, error.reason).inc(accepted)
             raise
-        return self._outcome(signal, transport, records, rejections)
+        if records:
+            self.metrics.accepted_items.labels(signal, transport).inc(accepted)
+            self.metrics.appended_records.labels(signal.topic).inc(len(records))
+            self.metrics.appended_bytes.labels(signal.topic).inc(prepared.value_bytes)
+        for reason, items in rejected.items():
+            self.metrics.rejected_items.labels(signal, reason).inc(items)
+        return Outcome(accepted, rejected.total(), prepared.rejections.text(signal))
+
+    def _add(self, prepared: Prepared, request: Any, plane: DataPlane, *, is_redacted: bool) -> None:
+        """Place, redact and encode one request."""
+        signal, received_at_unix_nano = prepared.signal, time.time_ns()
+        for org, part in self._place(SHAPES[signal], request, plane, prepared.rejections).items():
+            if is_redacted and self.redaction:
+                self.metrics.redacted_values.labels(signal).inc(redact(part, self.redaction))
+            for value, items in serialize_within(signal, part, self.max_record_bytes):
+                if value is None:
+                    self._reject_oversized(prepared, items)
+                elif items:
+                    prepared.records.append(Record(signal, org, plane.id, received_at_unix_nano, items, value))
+
+    def _reject_oversized(self, prepared: Prepared, items: int) -> None:
+        text = f"with its resource larger than log.max_record_bytes ({self.max_record_bytes})"
+        prepared.rejections.add(Rejection("item_too_large", text), items)
 
     def _place(self, shape: Shape, request: Any, plane: DataPlane, rejections: _Rejections) -> dict[str, Any]:
         """The request cut by organisation; nearly always there is one, and the request itself is it."""
@@ -112,36 +155,6 @@ class Ingest:
         if len(set(orgs)) == 1 and orgs[0] is not None:
             return {orgs[0]: request}
         return _cut(shape, entries, orgs)
-
-    def _records(
-        self,
-        signal: Signal,
-        by_org: dict[str, Any],
-        plane: DataPlane,
-        received_at_unix_nano: int,
-        rejections: _Rejections,
-    ) -> list[Record]:
-        records = []
-        for org, part in by_org.items():
-            for value, items in serialize_within(signal, part, self.max_record_bytes):
-                if value is None:
-                    text = f"larger than log.max_record_bytes ({self.max_record_bytes}) by itself"
-                    rejections.add(Rejection("item_too_large", text), items)
-                elif items:
-                    records.append(Record(signal, org, plane.id, received_at_unix_nano, items, value))
-        return records
-
-    def _outcome(self, signal: Signal, transport: str, records: Sequence[Record], rejections: _Rejections) -> Outcome:
-        accepted = sum(record.items for record in records)
-        if records:
-            self.metrics.accepted_items.labels(signal, transport).inc(accepted)
-            self.metrics.appended_records.labels(signal.topic).inc(len(records))
-            self.metrics.appended_bytes.labels(signal.topic).inc(sum(len(record.value) for record in records))
-        if not rejections.items:
-            return Outcome(accepted, 0, "")
-        for reason, items in rejections.items.items():
-            self.metrics.rejected_items.labels(signal, reason).inc(items)
-        return Outcome(accepted, rejections.items.total(), rejections.text(signal))
 
 
 def _cut(shape: Shape, entries: Any, orgs: Sequence[str | None]) -> dict[str, Any]:

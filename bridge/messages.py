@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest, ExportLogsServiceResponse
@@ -12,11 +12,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from bridge.errors import Malformed
-from bridge.guard import check_protobuf
+from bridge.guard import MAX_RECORD_ITEMS
 from bridge.model import Signal
-
-# A record becomes rows of one batch: its columns must stay small however short its items are.
-MAX_RECORD_ITEMS: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +48,11 @@ SHAPES: Final = {
 }
 
 
-def parse(signal: Signal, body: bytes) -> Any:
-    """The validated Export*ServiceRequest. Raises `Malformed` for anything upb does not accept, `TooLarge` for a body
-    that is small on the wire and huge in memory."""
-    check_protobuf(body)
+def parse(signal: Signal, body: bytes | bytearray) -> Any:
+    """The validated Export*ServiceRequest. Raises `Malformed` for anything upb does not accept."""
     request = SHAPES[signal].request()
     try:
-        request.ParseFromString(body)
+        request.ParseFromString(cast("bytes", body))  # upb takes any buffer
     except DecodeError as error:
         raise Malformed(f"the body is not an OTLP {type(request).__name__} in protobuf") from error
     return request

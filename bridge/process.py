@@ -7,6 +7,7 @@ these two thresholds cut the CPU of a 1000-span request by 13-61 % for up to 12 
 import ctypes
 import os
 import sys
+from importlib.abc import MetaPathFinder
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -23,6 +24,9 @@ def tune_process() -> bool:
     """Call before grpc or pyarrow is imported. True if the allocator took the settings (glibc only)."""
     os.environ.setdefault("GRPC_EXPERIMENTS", GRPC_EXPERIMENTS)
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    # pyarrow loads pandas (40 MB, seen with pyarrow 26) whenever it is installed, as it is beside chDB; nothing uses it
+    if not any(isinstance(finder, _Forgone) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Forgone("pandas"))
     if not sys.platform.startswith("linux"):
         return False
     try:
@@ -36,3 +40,14 @@ def tune_process() -> bool:
     )
     taken = [mallopt(name, value) == 1 for name, value in thresholds]
     return all(taken)
+
+
+class _Forgone(MetaPathFinder):
+    """Makes the import of a module fail, as if it were not installed."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        if fullname == self._name:
+            raise ModuleNotFoundError(f"{fullname} is not used here (bridge/process.py)", name=fullname)

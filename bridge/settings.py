@@ -68,7 +68,7 @@ class Receive(Section):
         default=16 * MIB, description="Largest request, as sent and decompressed; over it: 413 / RESOURCE_EXHAUSTED."
     )
     max_in_flight_bytes: PositiveInt = Field(
-        default=64 * MIB,
+        default=32 * MIB,
         description="Bytes of requests held at once, at least max_request_bytes; over it: 503 / UNAVAILABLE.",
     )
     max_attributes_per_resource: PositiveInt = Field(

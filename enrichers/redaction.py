@@ -26,7 +26,7 @@ class RedactionRules:
         return bool(self.actions)
 
 
-def mentions(raw: bytes, rules: RedactionRules) -> bool:
+def mentions(raw: bytes | bytearray, rules: RedactionRules) -> bool:
     """Whether any of the keys can be an attribute in these bytes: a key that is not in them is not in the message."""
     return any(needle in raw for needle in rules.needles)
 

@@ -20,8 +20,6 @@ LONG = {
 }
 WIDE = {
     "bridge/deliver.py:__init__": "the parts of a lane are given to it, not looked up",
-    "bridge/ingest.py:_records": "one private call; a value for it would be unpacked at once",
-    "bridge/ingest.py:export": "the request and who sent it",
 }
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -24,7 +24,7 @@ _ZLIB_WBITS = 15
 _RAW_DEFLATE_WBITS = -15
 
 
-def decompress(encoding: str, body: bytes, max_bytes: int) -> bytes:
+def decompress(encoding: str, body: bytes | bytearray, max_bytes: int) -> bytes | bytearray:
     """`body` without its HTTP `Content-Encoding`.
 
     Raises `TooLarge` as soon as more than `max_bytes` come out, `Malformed` if the body is not of that encoding or
@@ -42,11 +42,11 @@ def decompress(encoding: str, body: bytes, max_bytes: int) -> bytes:
         raise Malformed(f"the body is not {name}, as Content-Encoding says: {error}") from error
 
 
-def _unpack(new_stream: Callable[[bytes], Any], body: bytes, max_bytes: int) -> bytes:
+def _unpack(new_stream: Callable[[bytes], Any], body: bytes | bytearray, max_bytes: int) -> bytes:
     """Every member or frame of `body`. Raises `EOFError` if the last one is cut."""
     parts: list[bytes] = []
     room = max_bytes
-    rest = body
+    rest: bytes | bytearray = body
     while rest or not parts:
         stream = new_stream(rest)
         plain = stream.decompress(rest, room + 1)
@@ -60,20 +60,20 @@ def _unpack(new_stream: Callable[[bytes], Any], body: bytes, max_bytes: int) -> 
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _gzip(_: bytes) -> Any:
+def _gzip(_: bytes | bytearray) -> Any:
     return isal_zlib.decompressobj(_GZIP_WBITS)
 
 
-def _deflate(body: bytes) -> Any:
+def _deflate(body: bytes | bytearray) -> Any:
     """HTTP's deflate: zlib by the standard (RFC 1950's two header bytes), raw by old habit."""
     is_zlib = len(body) > 1 and body[0] & 0x0F == 8 and int.from_bytes(body[:2]) % 31 == 0
     return isal_zlib.decompressobj(_ZLIB_WBITS if is_zlib else _RAW_DEFLATE_WBITS)
 
 
-def _zstd(_: bytes) -> Any:
+def _zstd(_: bytes | bytearray) -> Any:
     return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW_LOG})
 
 
 # isal's stub calls its error a value, not a class
 _BROKEN: Any = (isal_zlib.IsalError, zstd.ZstdError, EOFError)
-_STREAMS: dict[str, Callable[[bytes], Any]] = {"gzip": _gzip, "deflate": _deflate, "zstd": _zstd}
+_STREAMS: dict[str, Callable[[bytes | bytearray], Any]] = {"gzip": _gzip, "deflate": _deflate, "zstd": _zstd}

@@ -83,7 +83,8 @@ def _handler(receiver: Receiver, signal: Signal) -> Handler:
         try:
             return await _export(receiver, signal, context)
         except BridgeError as error:
-            refusal = error
+            # its traceback holds the frames that hold the body; without it they go at once, not at the next collection
+            refusal = error.with_traceback(None)
         except aio.AbortError:
             raise
         except Exception as bug:
@@ -100,13 +101,16 @@ async def _export(receiver: Receiver, signal: Signal, context: Any) -> bytes:
     with Hold(receiver.budget) as hold:
         # the length is not told before it is read, so a whole request's room is held until then
         await hold.reserve(receiver.max_request_bytes)
-        body = await _read(context, receiver.read_timeout_seconds)
+        body: bytes | bytearray = await _read(context, receiver.read_timeout_seconds)
         started = time.perf_counter()
         hold.settle(len(body))
         if body[:2] == GZIP_MAGIC:  # no OTLP message starts with these bytes
             body = decompress("gzip", body, receiver.max_request_bytes)
             hold.settle(len(body))
-        outcome = await receiver.ingest.export_bytes(signal, body, plane, TRANSPORT)
+        prepared = receiver.ingest.prepare_bytes(signal, body, plane)
+        del body
+        hold.settle(prepared.value_bytes)
+        outcome = await receiver.ingest.append(prepared, TRANSPORT)
     receiver.done(signal, TRANSPORT, outcome, time.perf_counter() - started)
     return response_of(signal, outcome).SerializeToString() if outcome.rejected else b""
 

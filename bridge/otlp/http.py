@@ -88,7 +88,8 @@ class _Server(web.Server):
         try:
             outcome = await _export(self._receiver, signal, request)
         except BridgeError as error:
-            refusal = error
+            # its traceback holds the frames that hold the body; without it they go at once, not at the next collection
+            refusal = error.with_traceback(None)
         except Exception as bug:
             refusal = log_bug(bug)
         else:
@@ -110,14 +111,17 @@ async def _export(receiver: Receiver, signal: Signal, request: web.BaseRequest) 
             body = decompress(encoding, body, receiver.max_request_bytes)
             hold.settle(len(body))
         if content_type == JSON:
-            outcome = await receiver.ingest.export(signal, otlp_json.parse(signal, body), plane, TRANSPORT)
+            prepared = receiver.ingest.prepare(signal, otlp_json.parse(signal, body), plane)
         else:
-            outcome = await receiver.ingest.export_bytes(signal, body, plane, TRANSPORT)
+            prepared = receiver.ingest.prepare_bytes(signal, body, plane)
+        del body
+        hold.settle(prepared.value_bytes)
+        outcome = await receiver.ingest.append(prepared, TRANSPORT)
     receiver.done(signal, TRANSPORT, outcome, time.perf_counter() - started)
     return outcome
 
 
-async def _read(receiver: Receiver, request: web.BaseRequest, hold: Hold) -> bytes:
+async def _read(receiver: Receiver, request: web.BaseRequest, hold: Hold) -> bytes | bytearray:
     """The body as sent, of at most `max_request_bytes`, held in the budget before it is read."""
     declared = request.content_length
     if declared is not None and declared > receiver.max_request_bytes:
@@ -134,17 +138,16 @@ async def _read(receiver: Receiver, request: web.BaseRequest, hold: Hold) -> byt
     return body
 
 
-async def _read_within(receiver: Receiver, request: web.BaseRequest, hold: Hold) -> bytes:
-    parts: list[bytes] = []
-    size_bytes = 0
+async def _read_within(receiver: Receiver, request: web.BaseRequest, hold: Hold) -> bytearray:
+    """The body, gathered in place: joining its parts would hold it twice."""
+    body = bytearray()
     while part := await request.content.readany():
-        parts.append(part)
-        size_bytes += len(part)
-        if size_bytes > receiver.max_request_bytes:
+        body += part
+        if len(body) > receiver.max_request_bytes:
             raise _too_large(receiver)
-        if size_bytes > hold.held_bytes:
-            hold.settle(size_bytes + CHUNKED_STEP_BYTES)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+        if len(body) > hold.held_bytes:
+            hold.settle(len(body) + CHUNKED_STEP_BYTES)
+    return body
 
 
 def _too_large(receiver: Receiver) -> TooLarge:

@@ -26,7 +26,7 @@ _WAY: Final = {
 }
 
 
-def parse(signal: Signal, body: bytes) -> Any:
+def parse(signal: Signal, body: bytes | bytearray) -> Any:
     """The Export*ServiceRequest of a JSON body. Raises `Malformed`, `TooLarge`."""
     check_json(body)
     try:
