@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections import deque
+from collections.abc import Callable
 
 from bridge.errors import Overloaded
 
@@ -16,6 +17,11 @@ def retry_hint_seconds() -> float:
     return random.uniform(*RETRY_AFTER_SECONDS)  # noqa: S311 - jitter, not a secret
 
 
+# Requests over this size leave holes in the heap that no ordinary request fills.
+LARGE_BYTES = 4 << 20
+AFTER_LARGE_SECONDS = 0.05
+
+
 class Budget:
     """Bytes in flight, first come first served.
 
@@ -23,9 +29,12 @@ class Budget:
     gives the rest back as soon as it knows.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, after_large: Callable[[], None] | None = None) -> None:
+        """`after_large` is called some time after requests over `LARGE_BYTES` are gone."""
         self.max_bytes = max_bytes
         self.taken_bytes = 0
+        self._after_large = after_large
+        self._is_after_due = False
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def take(self, wanted_bytes: int) -> None:
@@ -65,6 +74,17 @@ class Budget:
         self.taken_bytes -= free_bytes
         self._wake()
 
+    def let_go_of_large(self) -> None:
+        """Say that a large request is about to be gone; several of them end in one call of `after_large`."""
+        if self._after_large is not None and not self._is_after_due:
+            self._is_after_due = True
+            asyncio.get_running_loop().call_later(AFTER_LARGE_SECONDS, self._is_gone)
+
+    def _is_gone(self) -> None:
+        self._is_after_due = False
+        if self._after_large is not None:
+            self._after_large()
+
     def _fits(self, wanted_bytes: int) -> bool:
         return self.taken_bytes + wanted_bytes <= self.max_bytes
 
@@ -83,10 +103,11 @@ class Budget:
 class Hold:
     """The bytes one request holds of a budget; grows and shrinks with what is known, and gives all back at the end."""
 
-    __slots__ = ("_budget", "held_bytes")
+    __slots__ = ("_budget", "_largest_bytes", "held_bytes")
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
+        self._largest_bytes = 0
         self.held_bytes = 0
 
     def __enter__(self) -> "Hold":
@@ -95,6 +116,8 @@ class Hold:
     def __exit__(self, *_: object) -> None:
         self._budget.give(self.held_bytes)
         self.held_bytes = 0
+        if self._largest_bytes > LARGE_BYTES:
+            self._budget.let_go_of_large()
 
     async def reserve(self, wanted_bytes: int) -> None:
         """Wait shortly for `wanted_bytes` more. Raises `Overloaded`."""
@@ -103,6 +126,7 @@ class Hold:
 
     def settle(self, actual_bytes: int) -> None:
         """Hold exactly `actual_bytes` from now on. Raises `Overloaded` if the difference does not fit."""
+        self._largest_bytes = max(self._largest_bytes, actual_bytes)
         more = actual_bytes - self.held_bytes
         if more > 0:
             self._budget.take_now(more)

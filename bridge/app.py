@@ -25,6 +25,7 @@ from bridge.log.embedded import EmbeddedLog, open_embedded_log
 from bridge.otlp.grpc import open_grpc
 from bridge.otlp.http import open_http
 from bridge.otlp.receiver import Receiver
+from bridge.process import give_memory_back
 from bridge.retry import backoff_seconds
 from bridge.settings import Settings, is_loopback
 from bridge.telemetry import Metrics
@@ -187,7 +188,7 @@ def build_receiver(settings: Settings, identities: Identities, log: EmbeddedLog,
     ingest = Ingest(log, identities.current, build_enricher(settings), rules, settings.log.max_record_bytes, metrics)
     return Receiver(
         ingest,
-        Budget(receive.max_in_flight_bytes),
+        Budget(receive.max_in_flight_bytes, give_memory_back),
         identities.current,
         identities.local_plane,
         receive.tls is not None and receive.tls.client_ca_file is not None,

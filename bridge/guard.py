@@ -23,8 +23,8 @@ MAX_RECORD_ITEMS: Final = 20_000
 MAX_LOW_BYTE_SHARE: Final = 0.25
 _LOW_BYTES: Final = bytes(range(7))
 
-MAX_JSON_BYTES: Final = 4 << 20
-MAX_JSON_OBJECTS: Final = 100_000
+MAX_JSON_BYTES: Final = 2 << 20
+MAX_JSON_OBJECTS: Final = 50_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,15 @@ def tune_process() -> bool:
     return all(taken)
 
 
+def give_memory_back() -> None:
+    """Return what the allocator holds free to the system: after a request so large that the thresholds above keep its
+    pieces for nobody. It takes about a millisecond for each 10 MB."""
+    if sys.platform.startswith("linux"):
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
 class _Forgone(MetaPathFinder):
     """Makes the import of a module fail, as if it were not installed."""
 

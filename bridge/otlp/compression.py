@@ -42,14 +42,14 @@ def decompress(encoding: str, body: bytes | bytearray, max_bytes: int) -> bytes 
         raise Malformed(f"the body is not {name}, as Content-Encoding says: {error}") from error
 
 
-def _unpack(new_stream: Callable[[bytes], Any], body: bytes | bytearray, max_bytes: int) -> bytes:
+def _unpack(new_stream: Callable[[bytes | bytearray], Any], body: bytes | bytearray, max_bytes: int) -> bytes:
     """Every member or frame of `body`. Raises `EOFError` if the last one is cut."""
     parts: list[bytes] = []
     room = max_bytes
     rest: bytes | bytearray = body
     while rest or not parts:
         stream = new_stream(rest)
-        plain = stream.decompress(rest, room + 1)
+        plain: bytes = stream.decompress(rest, room + 1)
         if len(plain) > room:
             raise TooLarge(f"more than {max_bytes} bytes (receive.max_request_bytes) after decompression")
         if not stream.eof:

@@ -69,7 +69,8 @@ def attacks() -> dict[str, bytes]:
 def json_attacks() -> dict[str, bytes]:
     return {
         "4 MiB of lists": b'{"resourceSpans":' + b"[" + b"[],[[]]," * (MIB // 2 - 10) + b"[]]}",
-        "100,000 objects": b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b"{}," * 99_000 + b"{}]}]}]}",
+        "2 MiB of numbers": b'{"resourceSpans":' + b"[" + b"1," * (MIB - 20) + b"1]}",
+        "50,000 objects": b'{"resourceSpans":[{"scopeSpans":[{"spans":[' + b"{}," * 49_000 + b"{}]}]}]}",
         "deep": b"[" * MIB,
     }
 
