@@ -21,6 +21,7 @@ from bridge.deliver import Deliver, DeliverPolicy
 from bridge.errors import BridgeError
 from bridge.health import Health
 from bridge.ingest import Ingest
+from bridge.log import LogAppender
 from bridge.log.embedded import EmbeddedLog, open_embedded_log
 from bridge.otlp.grpc import open_grpc
 from bridge.otlp.http import open_http
@@ -182,19 +183,23 @@ def build_enricher(settings: Settings) -> Enricher:
     return compose([limit_attributes(settings.receive.max_attributes_per_resource), place, *own])
 
 
-def build_receiver(settings: Settings, identities: Identities, log: EmbeddedLog, metrics: Metrics) -> Receiver:
-    receive, enrich = settings.receive, settings.enrich
+def build_ingest(settings: Settings, identities: Identities, appender: LogAppender, metrics: Metrics) -> Ingest:
+    enrich = settings.enrich
     rules = RedactionRules.of({rule.key: rule.action for rule in enrich.redact}, enrich.redact_salt.get_secret_value())
-    ingest = Ingest(log, identities.current, build_enricher(settings), rules, settings.log.max_record_bytes, metrics)
+    return Ingest(appender, identities.current, build_enricher(settings), rules, settings.log.max_record_bytes, metrics)
+
+
+def build_receiver(settings: Settings, identities: Identities, appender: LogAppender, metrics: Metrics) -> Receiver:
+    receive = settings.receive
     return Receiver(
-        ingest,
-        Budget(receive.max_in_flight_bytes, give_memory_back),
-        identities.current,
-        identities.local_plane,
-        receive.tls is not None and receive.tls.client_ca_file is not None,
-        receive.max_request_bytes,
-        receive.read_timeout_seconds,
-        metrics,
+        ingest=build_ingest(settings, identities, appender, metrics),
+        budget=Budget(receive.max_in_flight_bytes, give_memory_back),
+        catalog=identities.current,
+        local_plane=identities.local_plane,
+        is_mtls=receive.tls is not None and receive.tls.client_ca_file is not None,
+        max_request_bytes=receive.max_request_bytes,
+        read_timeout_seconds=receive.read_timeout_seconds,
+        metrics=metrics,
     )
 
 

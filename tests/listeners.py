@@ -19,9 +19,7 @@ from google.rpc.status_pb2 import Status
 from grpc import aio
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from bridge.admission import Budget
-from bridge.app import build_enricher, load_identities
-from bridge.ingest import Ingest
+from bridge.app import build_receiver, load_identities
 from bridge.log.memory import MemoryLog, open_memory_log
 from bridge.model import Signal
 from bridge.otlp.grpc import open_grpc
@@ -29,7 +27,6 @@ from bridge.otlp.http import open_http
 from bridge.otlp.receiver import Receiver
 from bridge.settings import Settings
 from bridge.telemetry import Metrics
-from enrichers.redaction import RedactionRules
 
 METHOD = {
     Signal.TRACES: "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
@@ -108,19 +105,7 @@ async def listening(settings: Settings | None = None) -> AsyncIterator[Listening
     settings = settings or Settings()
     receive, metrics, identities = settings.receive, Metrics(), load_identities(settings)
     async with open_memory_log() as log:
-        rules = RedactionRules.of(
-            {rule.key: rule.action for rule in settings.enrich.redact}, settings.enrich.redact_salt.get_secret_value()
-        )
-        receiver = Receiver(
-            Ingest(log, identities.current, build_enricher(settings), rules, settings.log.max_record_bytes, metrics),
-            Budget(receive.max_in_flight_bytes),
-            identities.current,
-            identities.local_plane,
-            receive.tls is not None and receive.tls.client_ca_file is not None,
-            receive.max_request_bytes,
-            receive.read_timeout_seconds,
-            metrics,
-        )
+        receiver = build_receiver(settings, identities, log, metrics)
         async with (
             open_grpc("127.0.0.1:0", receive.tls, receiver, 0.0) as grpc_port,
             open_http("127.0.0.1:0", receive.tls, receiver, 0.0) as http_port,
