@@ -165,12 +165,12 @@ class Lane:
     async def _top_up(self, pending: Pending) -> Pending:
         """Wait for records, at most until the batch is due."""
         policy, now = self._policy.batch, time.monotonic()
+        offset = pending.records[-1].offset + 1 if pending.records else self._committed.position
         wait_seconds = pending.seconds_left(policy, now)
         if pending.records:
-            pause_seconds = min(wait_seconds, policy.max_age_seconds * TOP_UP_SHARE)
-            await self._pause(pause_seconds)
+            if not self._has_more(offset):
+                await self._pause(min(wait_seconds, policy.max_age_seconds * TOP_UP_SHARE))
             wait_seconds = 0.0
-        offset = pending.records[-1].offset + 1 if pending.records else self._committed.position
         found = await self._read(offset, pending.room_bytes(policy), wait_seconds)
         self.health.ticked_at = time.monotonic()
         if not found:
@@ -178,6 +178,10 @@ class Lane:
         pending = pending.add(found, self.health.ticked_at)
         self._sees(pending.records)
         return pending
+
+    def _has_more(self, offset: int) -> bool:
+        """Whether the log holds records from `offset` on, so that the batch ends for its size and not for its age."""
+        return any(lag.end > offset for lag in self._reader.lag() if lag.partition == self._partition)
 
     async def _read(self, offset: int, max_bytes: int, wait_seconds: float) -> Sequence[ReadRecord]:
         """What the log has from `offset` on; nothing if a stop came first."""

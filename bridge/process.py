@@ -24,6 +24,7 @@ def tune_process() -> bool:
     """Call before grpc or pyarrow is imported. True if the allocator took the settings (glibc only)."""
     os.environ.setdefault("GRPC_EXPERIMENTS", GRPC_EXPERIMENTS)
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy comes with it; its threads would spin and take memory
     # pyarrow loads pandas (40 MB, seen with pyarrow 26) whenever it is installed, as it is beside chDB; nothing uses it
     if not any(isinstance(finder, _Forgone) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Forgone("pandas"))

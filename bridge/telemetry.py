@@ -38,7 +38,7 @@ class WeightedHistogram(Collector):
         with self._lock:
             totals, sums = self._series.setdefault(labels, (np.zeros(len(self._bounds) + 1), [0.0]))
             totals += counts
-            sums[0] += float(np.dot(values, weights))
+            sums[0] += float((values * weights).sum())  # np.dot would wake BLAS's threads, which spin
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         family = HistogramMetricFamily(self.name, self.documentation, labels=self.labelnames)

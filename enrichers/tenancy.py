@@ -41,7 +41,20 @@ SPELLINGS: Final[Mapping[str, tuple[str, int, bool]]] = {
     key: (kind, place, is_uid) for kind in KINDS for place, (key, is_uid) in enumerate(_spellings(kind))
 }
 Limit = Callable[[Resource, DataPlane, Catalog], Rejection | None]
-_Claims = dict[str, list[tuple[int, bool, str]]]
+
+
+class _Claims:
+    """What a resource says of itself, found in one pass: by kind (trust, carries a uid, value), most trusted first;
+    and every attribute that says it, as (index, key, kind, value), for the rewriting."""
+
+    __slots__ = ("by_kind", "found")
+
+    def __init__(self) -> None:
+        self.by_kind: dict[str, list[tuple[int, bool, str]]] = {kind: [] for kind in KINDS}
+        self.found: list[tuple[int, str, str, str]] = []
+
+    def __getitem__(self, kind: str) -> list[tuple[int, bool, str]]:
+        return self.by_kind[kind]
 
 
 def place(resource: Resource, plane: DataPlane, catalog: Catalog) -> Placement | Rejection:
@@ -56,26 +69,30 @@ def place(resource: Resource, plane: DataPlane, catalog: Catalog) -> Placement |
     component = _resolve(claims, catalog, "component", org.id, project.id)
     environment = _resolve(claims, catalog, "environment", org.id)
     decided = {"organization": org, "project": project, "component": component, "environment": environment}
-    _rewrite(resource, decided, plane)
+    _rewrite(resource, claims, decided, plane)
     return Placement(org.id, project.id, component.id, environment.id)
 
 
 def _claims_of(resource: Resource) -> _Claims | Rejection:
-    """What the resource says of itself, by kind: (trust, carries a uid, value), most trusted first, none empty."""
-    claims: _Claims = {kind: [] for kind in KINDS}
-    for pair in resource.attributes:
-        spelling = SPELLINGS.get(pair.key)
+    claims = _Claims()
+    for index, pair in enumerate(resource.attributes):
+        key = pair.key
+        spelling = SPELLINGS.get(key)
         if spelling is None:
+            if key == DATA_PLANE_ID:
+                claims.found.append((index, key, "", ""))
             continue
         kind, trust, is_uid = spelling
         value = _claimed(pair.value)
         if len(value) > MAX_ID_CHARACTERS or not value.isprintable():
-            text = f"{pair.key} is over {MAX_ID_CHARACTERS} characters or has control characters"
+            text = f"{key} is over {MAX_ID_CHARACTERS} characters or has control characters"
             return Rejection("claim_invalid", text)
+        claims.found.append((index, key, kind, value))
         if value:
-            claims[kind].append((trust, is_uid, value))
-    for found in claims.values():
-        found.sort(key=_trust)
+            claims.by_kind[kind].append((trust, is_uid, value))
+    for said in claims.by_kind.values():
+        if len(said) > 1:
+            said.sort(key=_trust)
     return claims
 
 
@@ -85,7 +102,7 @@ def _trust(claim: tuple[int, bool, str]) -> int:
 
 def _claimed(value: AnyValue) -> str:
     """A claim is a text or, as some writers have it, an int; everything else claims nothing."""
-    return str(value.int_value) if value.HasField("int_value") else value.string_value.strip()
+    return value.string_value.strip() or (str(value.int_value) if value.HasField("int_value") else "")
 
 
 def _organization(claims: _Claims, plane: DataPlane, catalog: Catalog) -> Named | Rejection:
@@ -122,21 +139,15 @@ def _own(found: list[tuple[int, bool, str]]) -> Named:
     return Named(name, uid)
 
 
-def _rewrite(resource: Resource, decided: Mapping[str, Named], plane: DataPlane) -> None:
+def _rewrite(resource: Resource, claims: _Claims, decided: Mapping[str, Named], plane: DataPlane) -> None:
     """Keep each claim that agrees with the decision, once; drop the others; write the canonical attributes last."""
     canonical = {f"{kind}.id": named.id for kind, named in decided.items() if named.id}
     canonical |= {f"{kind}.name": named.name for kind, named in decided.items() if named.name not in ("", named.id)}
     canonical[DATA_PLANE_ID] = plane.id
     attributes, seen, dropped = resource.attributes, set(canonical), []
-    for index, pair in enumerate(attributes):
-        key = pair.key
-        spelling = SPELLINGS.get(key)
-        if spelling is None:
-            if key == DATA_PLANE_ID:
-                dropped.append(index)
-            continue
-        named, value = decided[spelling[0]], _claimed(pair.value)
-        if key in seen or not value or value not in (named.name, named.id):
+    for index, key, kind, value in claims.found:
+        named = decided.get(kind)
+        if named is None or key in seen or not value or value not in (named.name, named.id):
             dropped.append(index)
         seen.add(key)
     for index in reversed(dropped):

@@ -86,7 +86,7 @@ def _order_within_rows(ranks: npt.NDArray[np.int32], offsets: Ints) -> Ints:
     """
     lengths = np.diff(offsets)
     order = np.arange(len(ranks), dtype=np.int64)
-    for length in np.unique(lengths):
+    for length in np.flatnonzero(np.bincount(lengths)):
         if length < 2:
             continue
         places = offsets[:-1][lengths == length][:, None] + np.arange(length)
