@@ -31,6 +31,8 @@ class Check:
 
 Ask = Callable[[str], Awaitable[bytes]]
 _WELL: Final = "ok"
+# A page in a browser on this machine can post here too; it sends its Origin, or comes under a name of its own.
+_LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Knows(Protocol):
@@ -73,6 +75,8 @@ def _routes(health: Knows, registry: CollectorRegistry, ask: Ask | None) -> list
 
     async def sql(request: web.Request) -> web.Response:
         assert ask is not None  # noqa: S101 - the route is there only then
+        if "Origin" in request.headers or request.url.host not in _LOCAL_NAMES:
+            return web.Response(status=403, text="not for web pages\n")
         try:
             return web.Response(body=await ask(await request.text()), content_type="application/x-ndjson")
         except BridgeError as error:

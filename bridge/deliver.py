@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 # A batch that is not full is topped up this often, not at every append: reading costs, a tenth of its age does not.
 TOP_UP_SHARE = 0.1
+# An announced range is in the log already; this long it may take to be read before it counts as lost.
+REPLAY_WAIT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +143,13 @@ class Lane:
         records: list[ReadRecord] = []
         while not records or records[-1].offset < intent.last:
             offset = records[-1].offset + 1 if records else intent.first
-            found = offsets.within(intent, await self._read(offset, self._policy.batch.max_bytes, 0.0))
+            read = await self._read(offset, self._policy.batch.max_bytes, REPLAY_WAIT_SECONDS)
+            found = offsets.within(intent, read)
             if not found:
                 break
             records += found
+        if self.stop.is_set():
+            raise _Stopped
         await self._checked_replay(records)
 
     async def _checked_replay(self, records: list[ReadRecord]) -> None:
