@@ -163,7 +163,7 @@ class Deliver(Section):
     """From the log into the store."""
 
     max_rows: PositiveInt = Field(default=30_000, description="Rows that close a batch.")
-    max_bytes: PositiveInt = Field(default=4 * MIB, description="OTLP bytes that close a batch.")
+    max_bytes: PositiveInt = Field(default=3 * MIB, description="OTLP bytes that close a batch.")
     max_age_seconds: PositiveFloat = Field(default=1.0, description="Age of its first record that closes a batch.")
     max_inserts_in_flight: PositiveInt = Field(default=2, description="Inserts under way at once, over all partitions.")
     retry_initial_seconds: PositiveFloat = Field(default=0.2, description="First back-off after a failed insert.")
