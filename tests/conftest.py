@@ -1,5 +1,5 @@
-"""Fixtures for every test: real services, started once."""
+"""Fixtures and rules for every test: real services, started once, and what happens where they cannot be had."""
 
-from tests.services import chdb_path, clickhouse
+from tests.services import chdb_path, clickhouse, pytest_runtest_call
 
-__all__ = ["chdb_path", "clickhouse"]
+__all__ = ["chdb_path", "clickhouse", "pytest_runtest_call"]

@@ -1,7 +1,7 @@
 """Real services for tests and benches, without containers: a ClickHouse server from the npm package of libchdb.
 
 The package ships `libchdb.so`, which holds the genuine server; `SYSTEM START LISTEN` opens its HTTP and TCP handlers.
-HEADRACE_TEST_CLICKHOUSE=host:port takes a server that is there already (it cannot be killed then).
+Tests that only talk to a server take the one of HEADRACE_TEST_CLICKHOUSE if it is set.
 """
 
 import fcntl
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,11 +86,7 @@ class ClickHouseServer:
 
 @contextmanager
 def start_clickhouse() -> Iterator[ClickHouseServer]:
-    """A fresh server on free ports, gone with the block. Raises `Unavailable`."""
-    given = os.environ.get("HEADRACE_TEST_CLICKHOUSE")
-    if given:
-        yield ClickHouseServer(int(given.rpartition(":")[2]), 0, Path())
-        return
+    """A fresh server of our own on free ports, gone with the block. Raises `Unavailable`."""
     directory = Path(tempfile.mkdtemp(prefix="headrace-clickhouse-"))
     server = ClickHouseServer(free_port(), free_port(), directory, _library())
     try:
@@ -126,18 +122,31 @@ def _library() -> Path:
 
 @pytest.fixture(scope="session")
 def clickhouse() -> Iterator[ClickHouseServer]:
-    """One server for all tests that do not kill it. Absent: a loud skip, or with CI=true a failure."""
+    """One server for all tests that do not kill it; HEADRACE_TEST_CLICKHOUSE=127.0.0.1:port takes one that is there."""
+    given = os.environ.get("HEADRACE_TEST_CLICKHOUSE")
+    if given:
+        yield ClickHouseServer(int(given.rpartition(":")[2]), 0, Path())
+        return
+    with skipped_if_unavailable(), start_clickhouse() as server:
+        yield server
+
+
+@contextmanager
+def skipped_if_unavailable() -> Iterator[None]:
+    """A service that cannot be had is a loud skip, and with CI=true a failure."""
     try:
-        manager = start_clickhouse()
-        server = manager.__enter__()
+        yield
     except Unavailable as error:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(f"NO REAL CLICKHOUSE: {error}")
-    try:
-        yield server
-    finally:
-        manager.__exit__(None, None, None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None, None, None]:
+    """For tests that start a server of their own."""
+    with skipped_if_unavailable():
+        yield
 
 
 @pytest.fixture(scope="session")
