@@ -158,7 +158,7 @@ async def test_close_finishes_what_is_under_way(tmp_path: Path) -> None:
 
 async def test_nothing_is_left_open(tmp_path: Path) -> None:
     """A closed log leaves no thread and no file descriptor, even if appends, reads and failures went before."""
-    before = await _held()
+    before = _held(tmp_path)
     for _ in range(3):
         failing = FailingDisk()
         async with open_embedded_log(tmp_path, max_bytes=MIB, segment_bytes=100, disk=failing.disk()) as log:
@@ -170,17 +170,17 @@ async def test_nothing_is_left_open(tmp_path: Path) -> None:
                     await log.append([record(b"x" * 60)])
             await log.read(SPANS, 0, MIB, 0.0)
             await log.read(LINES, 0, MIB, 0.0)
-    assert await _held() == before
+    assert _held(tmp_path) == before
 
 
 async def test_a_failed_opening_leaves_nothing(tmp_path: Path) -> None:
     """A log that cannot be opened leaves the folder unlocked and nothing open."""
     async with open_embedded_log(tmp_path, max_bytes=MIB) as log:
-        before = await _held()
+        before = _held(tmp_path)
         with pytest.raises(SettingsInvalid, match="in use"):
             async with open_embedded_log(tmp_path, max_bytes=MIB):
                 pass
-        assert await _held() == before
+        assert _held(tmp_path) == before
         await log.append([record(b"still works")])
 
 
@@ -191,14 +191,14 @@ async def test_a_cancelled_opening_leaves_nothing(tmp_path: Path) -> None:
         async with open_embedded_log(tmp_path, max_bytes=MIB):
             pass
 
-    before = await _held()
+    before = _held(tmp_path)
     for turns in range(6):
         opening = asyncio.ensure_future(open_and_close())
         for _ in range(turns):
             await asyncio.sleep(0)
         opening.cancel()
         await asyncio.wait((opening,))
-        assert await _held() == before
+        assert _held(tmp_path) == before
     await open_and_close()
 
 
@@ -210,14 +210,11 @@ async def test_one_reader(tmp_path: Path) -> None:
             await log.subscribe(Listener())
 
 
-def _count() -> tuple[int, int]:
-    threads = [each for each in threading.enumerate() if each.name.startswith(("log-write", "log-read"))]
-    return len(list(Path("/proc/self/fd").iterdir())), len(threads)
-
-
-async def _held() -> tuple[int, int]:
-    """Open files of this process and threads of logs; the loop's own spare threads come and go as it likes."""
-    return await asyncio.to_thread(_count)
+def _held(folder: Path) -> tuple[list[str], list[str]]:
+    """What this process holds of a log: its open files, also deleted ones, and its threads."""
+    files = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    threads = [each.name for each in threading.enumerate() if each.name.startswith(("log-write", "log-read"))]
+    return [name for name in files if name.startswith(str(folder))], threads
 
 
 def _stored_bytes(folder: Path) -> int:
