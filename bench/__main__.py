@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bridge.model import Signal
+from bridge.model import OTLP_SIGNALS, Signal
 from tests.program import Program, running
 from tests.services import start_clickhouse
 
@@ -159,7 +159,7 @@ def columns_rows() -> list[str]:
             each["name"]: each["extra_info"]["us_per_item"] for each in json.loads(target.read_text())["benchmarks"]
         }
     rows = []
-    for signal in Signal:
+    for signal in OTLP_SIGNALS:
         fast, plain = found[f"test_fast[{signal}]"], found[f"test_plain[{signal}]"]
         rows.append(f"| {signal} | {fast:.2f} | {plain:.2f} | {plain / fast:.1f} |")
     return rows
@@ -213,15 +213,15 @@ def main() -> int:
     results = []
     for transport in ("grpc", "http"):
         for items in (1, 100, 1000):
-            for signal in Signal:
+            for signal in OTLP_SIGNALS:
                 _say(f"receive, {transport}, {signal}, {items} a request ...")
                 results.append(receive_leg(transport, signal, items, seconds))
     with start_clickhouse() as server:
         http = {"clickhouse__interface": "http", "clickhouse__port": str(server.http_port)}
-        for signal in Signal:
+        for signal in OTLP_SIGNALS:
             _say(f"deliver, {signal} ...")
             results.append(deliver_leg(signal, server.http_port))
-        for signal in Signal:
+        for signal in OTLP_SIGNALS:
             _say(f"headrace run with a server, {signal} ...")
             results.append(whole_leg(signal, 1000, seconds, http, "server over HTTP"))
     _say("headrace run with chDB, traces ...")

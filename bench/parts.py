@@ -20,9 +20,10 @@ tune_process()
 
 import uvloop  # noqa: E402
 
-from bridge import app  # noqa: E402
-from bridge.deliver import Deliver  # noqa: E402
+from bridge import assembly  # noqa: E402
+from bridge.ledger import Ledger  # noqa: E402
 from bridge.log.embedded import open_embedded_log  # noqa: E402
+from bridge.log.letters_memory import MemoryLetters  # noqa: E402
 from bridge.model import Record  # noqa: E402
 from bridge.otlp.grpc import open_grpc  # noqa: E402
 from bridge.otlp.http import open_http  # noqa: E402
@@ -40,7 +41,7 @@ class Nowhere:
 
 async def receive() -> None:
     settings = Settings()
-    receiver = app.build_receiver(settings, app.load_identities(settings), Nowhere(), Metrics())
+    receiver = assembly.build_receiver(settings, assembly.load_identities(settings), Nowhere(), Ledger(), Metrics())
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with (
@@ -55,11 +56,15 @@ async def deliver(folder: Path, http_port: int) -> None:
     settings = Settings.model_validate({"clickhouse": {"interface": "http", "port": http_port}, "data_dir": folder})
     metrics, stop = Metrics(), asyncio.Event()
     async with (
-        open_clickhouse(app.clickhouse_settings(settings)) as sink,
+        open_clickhouse(assembly.clickhouse_settings(settings)) as sink,
         open_embedded_log(folder / "log", max_bytes=1 << 40) as log,
     ):
-        await sink.apply_schema(app.schema_options(settings))
-        work = Deliver(log, sink, app.deliver_policy(settings), metrics)
+        await sink.apply_schema(assembly.schema_options(settings))
+        identities = assembly.load_identities(settings)
+        out = assembly.build_exit(
+            settings, sink, MemoryLetters(), identities=identities, ledger=Ledger(), metrics=metrics
+        )
+        work = assembly.build_deliver(settings, log, out)
         started, cpu_started = time.perf_counter(), time.process_time()
         task = asyncio.create_task(work.run(stop))
         await asyncio.sleep(0.01)

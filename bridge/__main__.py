@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from bridge.errors import BridgeError
 from bridge.process import tune_process
@@ -40,8 +41,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", parents=[common], help="receive, deliver and serve, all in this process")
-    run.set_defaults(command=_run)
+    for role, text in (
+        ("run", "receive, deliver and serve, all in this process"),
+        ("receive", "OTLP -> Kafka; as many processes as needed"),
+        ("deliver", "Kafka -> ClickHouse; as many processes as there are partitions"),
+    ):
+        commands.add_parser(role, parents=[common], help=text).set_defaults(command=_run, role=role)
 
     demo = commands.add_parser("demo", parents=[common], help="send a small shop's telemetry and show what was stored")
     demo.add_argument("--orders", type=int, default=40, help="orders the shop takes (default 40)")
@@ -60,7 +65,35 @@ def _parser() -> argparse.ArgumentParser:
     ):
         part = schema.add_parser(action, parents=[common], help=text)
         part.set_defaults(command=_schema, action=action)
+    _add_dlq(commands, common)
+    ledger = commands.add_parser("ledger", help="what became of every item").add_subparsers(
+        required=True, metavar="ACTION"
+    )
+    sums = ledger.add_parser("check", parents=[common], help="say whether received, stored and dead-lettered add up")
+    sums.add_argument("--from", dest="since", required=True, help="first minute, as 2026-01-31T12:00:00Z")
+    sums.add_argument("--to", dest="until", required=True, help="the minute behind the last")
+    sums.add_argument("--wait-seconds", type=float, default=30.0, help="for items still on their way (default 30)")
+    sums.set_defaults(command=_ledger_check)
     return parser
+
+
+def _add_dlq(commands: Any, common: argparse.ArgumentParser) -> None:
+    dlq = commands.add_parser("dlq", help="dead letters").add_subparsers(required=True, metavar="ACTION")
+    for action, text in (
+        ("list", "one line a letter"),
+        ("show", "all of it, with the item as OTLP JSON"),
+        ("replay", "put the items back into the log; doing it twice writes them once"),
+        ("drop", "let them go for good"),
+    ):
+        part = dlq.add_parser(action, parents=[common], help=text)
+        part.add_argument("ids", nargs="*", metavar="ID", help="letters by id; none: all that match")
+        part.add_argument("--org", help="of this organisation")
+        part.add_argument("--reason", help="with this reason, as rejected_by_sink")
+        part.add_argument("--since", help="dead since, as 2026-01-31T12:00:00Z")
+        part.add_argument("--until", help="dead before")
+        part.add_argument("--all", action="store_true", help="list and show: also replayed and dropped ones")
+        part.add_argument("--json", action="store_true", help="list: a JSON object a line")
+        part.set_defaults(command=_dlq, action=action)
 
 
 def _default_config() -> Path | None:
@@ -68,10 +101,33 @@ def _default_config() -> Path | None:
     return Path(path) if path else None
 
 
-def _run(settings: Settings, _: argparse.Namespace) -> int:
-    from bridge.cli.run import run
+def _run(settings: Settings, arguments: argparse.Namespace) -> int:
+    from bridge.cli.run import run_role
 
-    return run(settings)
+    return run_role(settings, arguments.role)
+
+
+def _dlq(settings: Settings, arguments: argparse.Namespace) -> int:
+    from bridge.cli.dlq import Filter, dlq, parse_time
+    from bridge.letters import LetterState
+
+    is_all = arguments.all and arguments.action in ("list", "show")
+    wanted = Filter(
+        org=arguments.org,
+        reason=arguments.reason,
+        since=parse_time(arguments.since) if arguments.since else None,
+        until=parse_time(arguments.until) if arguments.until else None,
+        ids=tuple(arguments.ids),
+        states=tuple(LetterState) if is_all else (LetterState.WAITING,),
+    )
+    return dlq(settings, arguments.action, wanted, as_json=arguments.json)
+
+
+def _ledger_check(settings: Settings, arguments: argparse.Namespace) -> int:
+    from bridge.cli.dlq import parse_time
+    from bridge.cli.ledger import ledger_check
+
+    return ledger_check(settings, parse_time(arguments.since), parse_time(arguments.until), arguments.wait_seconds)
 
 
 def _demo(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -10,37 +10,50 @@ import gc
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 from bridge.admin import Ask, open_admin
-from bridge.admission import Budget
-from bridge.batch import BatchPolicy
-from bridge.deliver import Deliver, DeliverPolicy
-from bridge.errors import BridgeError
+from bridge.assembly import (
+    Identities,
+    build_deliver,
+    build_exit,
+    build_health,
+    build_receiver,
+    clickhouse_settings,
+    count_lost,
+    kafka_settings,
+    letters_path,
+    load_identities,
+    schema_options,
+)
+from bridge.errors import BridgeError, LogUnavailable
+from bridge.freshness import progress
 from bridge.health import Health
-from bridge.ingest import Ingest
-from bridge.log import LogAppender
-from bridge.log.embedded import EmbeddedLog, open_embedded_log
+from bridge.ledger import Books, Ledger
+from bridge.log.embedded import open_embedded_log
+from bridge.log.kafka_appender import KafkaAppender, open_kafka_appender
+from bridge.log.kafka_client import KafkaSettings, check_topics, open_admin_client
+from bridge.log.kafka_letters import KafkaLetters
+from bridge.log.kafka_reader import open_kafka_reader
+from bridge.log.letters_file import FileLetters
 from bridge.otlp.grpc import open_grpc
 from bridge.otlp.http import open_http
 from bridge.otlp.receiver import Receiver
-from bridge.process import give_memory_back
 from bridge.retry import backoff_seconds
 from bridge.settings import Settings, is_loopback
 from bridge.telemetry import Metrics
-from enrichers import Enricher, compose, load_enricher
-from enrichers.catalog import Catalog, DataPlane, single_plane_catalog
-from enrichers.catalog_file import CatalogFile, open_catalog
-from enrichers.redaction import RedactionRules
-from enrichers.tenancy import limit_attributes, place
-from sinks.clickhouse import ClickHouseSettings, ClickHouseSink, open_clickhouse
-from sinks.ddl import SchemaOptions
+from sinks.clickhouse import ClickHouseSink, open_clickhouse
+
+if TYPE_CHECKING:
+    from aiokafka.admin import AIOKafkaAdminClient
 
 logger = logging.getLogger(__name__)
 
-SINK_NAME = "clickhouse"
+Started: TypeAlias = "asyncio.Future[Ports] | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,50 +65,140 @@ class Ports:
     admin: int
 
 
-@dataclass(frozen=True, slots=True)
-class Identities:
-    """Who may call: a catalog file, or without one the single local plane."""
-
-    file: CatalogFile | None
-    fixed: Catalog | None
-    local_plane: DataPlane | None
-
-    def current(self) -> Catalog:
-        catalog = self.file.current if self.file is not None else self.fixed
-        assert catalog is not None  # noqa: S101 - one of the two is set
-        return catalog
-
-
-async def run(settings: Settings, stop: asyncio.Event, started: "asyncio.Future[Ports] | None" = None) -> None:
+async def run(settings: Settings, stop: asyncio.Event, started: Started = None) -> None:
     """Everything in one process until `stop`. Raises `OSError` or `SettingsInvalid` if it cannot start."""
-    metrics = Metrics()
-    identities = load_identities(settings)
+    metrics, identities = Metrics(), load_identities(settings)
+    ledger = Ledger(metrics.ledger_items)
     async with AsyncExitStack() as stack:
         sink = await stack.enter_async_context(open_clickhouse(clickhouse_settings(settings)))
         log = await stack.enter_async_context(
             open_embedded_log(settings.data_dir / "log", max_bytes=settings.log.max_bytes)
         )
-        deliver = Deliver(log, sink, deliver_policy(settings), metrics)
-        receiver = build_receiver(settings, identities, log, metrics)
-        health = build_health(settings, receiver, deliver, log, identities)
+        letters = FileLetters(letters_path(settings))
+        deliver = build_deliver(
+            settings, log, build_exit(settings, sink, letters, identities=identities, ledger=ledger, metrics=metrics)
+        )
+        receiver = build_receiver(settings, identities, log, ledger, metrics)
+        health = build_health(settings, metrics, identities, receiver=receiver, deliver=deliver, reader=log)
+        health.log = log
+        books = Books(ledger, "run", log.append, lambda: progress(deliver.health(), log.lag(), time.time_ns()))
         drained = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             group.create_task(deliver.run(drained), name="deliver")
-            if settings.clickhouse.apply_schema:
-                group.create_task(apply_schema(sink, settings, drained), name="schema")
-            if identities.file is not None:
-                group.create_task(identities.file.watch(stop, settings.catalog.reload_seconds), name="catalog")
+            group.create_task(books.keep(stop), name="ledger")
+            start_side_tasks(group, settings, identities, sink, stop)
             ask = sink.json_rows if is_open_to_questions(settings) else None
             async with serve(settings, receiver, health, ask) as ports:
-                _announce(settings, identities, ports)
-                if started is not None:
-                    started.set_result(ports)
-                gc.collect()
-                gc.freeze()  # what is loaded now stays; collections need not look at it again
-                await stop.wait()
+                await _until_stop(settings, identities, ports, stop, started)
                 health.is_draining = True
+            await books.close()
             drained.set()
     logger.info("stopped")
+
+
+async def run_receive(settings: Settings, stop: asyncio.Event, started: Started = None) -> None:
+    """The receivers, appending to Kafka, until `stop`. Raises `OSError` or `SettingsInvalid` if it cannot start."""
+    metrics, identities = Metrics(), load_identities(settings)
+    ledger, kafka = Ledger(metrics.ledger_items), kafka_settings(settings)
+    async with AsyncExitStack() as stack:
+        opened = await _open_kafka(stack, kafka, stop)
+        if opened is None:
+            return
+        _, appender = opened
+        receiver = build_receiver(settings, identities, appender, ledger, metrics)
+        health = build_health(settings, metrics, identities, receiver=receiver)
+        health.trouble = appender.trouble
+        books = Books(ledger, "receive", appender.append, lambda: ())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(books.keep(stop), name="ledger")
+            start_side_tasks(group, settings, identities, None, stop)
+            async with serve(settings, receiver, health, None) as ports:
+                await _until_stop(settings, identities, ports, stop, started)
+                health.is_draining = True
+            await books.close()
+    logger.info("stopped")
+
+
+async def run_deliver(settings: Settings, stop: asyncio.Event, started: Started = None) -> None:
+    """From Kafka into the store until `stop`. Raises `OSError` or `SettingsInvalid` if it cannot start."""
+    metrics, identities = Metrics(), load_identities(settings)
+    ledger, kafka = Ledger(metrics.ledger_items), kafka_settings(settings)
+    async with AsyncExitStack() as stack:
+        opened = await _open_kafka(stack, kafka, stop)
+        if opened is None:
+            return
+        admin, appender = opened
+        reader = await stack.enter_async_context(open_kafka_reader(kafka, admin, count_lost(metrics)))
+        sink = await stack.enter_async_context(open_clickhouse(clickhouse_settings(settings)))
+        out = build_exit(
+            settings, sink, KafkaLetters(kafka, appender), identities=identities, ledger=ledger, metrics=metrics
+        )
+        deliver = build_deliver(settings, reader, out)
+        health = build_health(settings, metrics, identities, deliver=deliver, reader=reader)
+        books = Books(
+            ledger, "deliver", appender.append, lambda: progress(deliver.health(), reader.lag(), time.time_ns())
+        )
+        drained = asyncio.Event()
+        admin_port = await stack.enter_async_context(open_admin(settings.admin.listen, health, metrics.registry, None))
+        async with asyncio.TaskGroup() as group:
+            delivering = group.create_task(deliver.run(drained), name="deliver")
+            group.create_task(books.keep(stop), name="ledger")
+            start_side_tasks(group, settings, identities, sink, stop)
+            await _until_stop(settings, identities, Ports(0, 0, admin_port), stop, started)
+            health.is_draining = True
+            drained.set()
+            await asyncio.wait((delivering,))
+            await books.close()
+    logger.info("stopped")
+
+
+async def _until_stop(
+    settings: Settings, identities: Identities, ports: Ports, stop: asyncio.Event, started: Started
+) -> None:
+    """Say that we are there, and wait."""
+    _announce(settings, identities, ports)
+    if started is not None:
+        started.set_result(ports)
+    gc.collect()
+    gc.freeze()  # what is loaded now stays; collections need not look at it again
+    await stop.wait()
+
+
+def start_side_tasks(
+    group: asyncio.TaskGroup,
+    settings: Settings,
+    identities: Identities,
+    sink: ClickHouseSink | None,
+    stop: asyncio.Event,
+) -> None:
+    """What runs beside the flows: the schema where there is a store, the catalog's watch where there is a file."""
+    if sink is not None and settings.clickhouse.apply_schema:
+        group.create_task(apply_schema(sink, settings, stop), name="schema")
+    if identities.file is not None:
+        group.create_task(identities.file.watch(stop, settings.catalog.reload_seconds), name="catalog")
+
+
+async def _open_kafka(
+    stack: AsyncExitStack, kafka: KafkaSettings, stop: asyncio.Event
+) -> "tuple[AIOKafkaAdminClient, KafkaAppender] | None":
+    """Connected, with its topics checked, however long that takes; None if a stop comes first."""
+    attempt = 0
+    while not stop.is_set():
+        async with AsyncExitStack() as trying:
+            try:
+                admin = await trying.enter_async_context(open_admin_client(kafka))
+                await check_topics(admin, kafka)
+                appender = await trying.enter_async_context(open_kafka_appender(kafka))
+            except LogUnavailable as error:
+                attempt += 1
+                if attempt & (attempt - 1) == 0:
+                    logger.warning("waiting for kafka: %s", error, extra={"fields": {"attempt": attempt}})
+            else:
+                await stack.enter_async_context(trying.pop_all())
+                return admin, appender
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), backoff_seconds(attempt, 0.2, 5.0, 1.0))
+    return None
 
 
 @asynccontextmanager
@@ -111,8 +214,11 @@ async def serve(settings: Settings, receiver: Receiver, health: Health, ask: Ask
         yield Ports(grpc_port, http_port, admin)
 
 
-async def run_until_signal(settings: Settings) -> None:
-    """`run` until SIGTERM or SIGINT, with the hard deadline of a soft stop."""
+Role = Callable[[Settings, asyncio.Event], Awaitable[None]]
+
+
+async def run_until_signal(settings: Settings, role: Role) -> None:
+    """The role until SIGTERM or SIGINT, with the hard deadline of a soft stop."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -124,7 +230,7 @@ async def run_until_signal(settings: Settings) -> None:
 
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, soft_stop)
-    await run(settings, stop)
+    await role(settings, stop)
 
 
 def _hard_stop(stop_seconds: float) -> None:
@@ -169,93 +275,3 @@ def _announce(settings: Settings, identities: Identities, ports: Ports) -> None:
         )
     fields = {"grpc": ports.grpc, "http": ports.http, "admin": ports.admin, "store": settings.clickhouse.interface}
     logger.info("ready", extra={"fields": fields})
-
-
-def load_identities(settings: Settings) -> Identities:
-    if settings.catalog.file is not None:
-        return Identities(open_catalog(settings.catalog.file), None, None)
-    catalog, local_plane = single_plane_catalog(settings.catalog.default_organization)
-    return Identities(None, catalog, local_plane)
-
-
-def build_enricher(settings: Settings) -> Enricher:
-    own = [load_enricher(path) for path in settings.enrich.enrichers]
-    return compose([limit_attributes(settings.receive.max_attributes_per_resource), place, *own])
-
-
-def build_ingest(settings: Settings, identities: Identities, appender: LogAppender, metrics: Metrics) -> Ingest:
-    enrich = settings.enrich
-    rules = RedactionRules.of({rule.key: rule.action for rule in enrich.redact}, enrich.redact_salt.get_secret_value())
-    return Ingest(appender, identities.current, build_enricher(settings), rules, settings.log.max_record_bytes, metrics)
-
-
-def build_receiver(settings: Settings, identities: Identities, appender: LogAppender, metrics: Metrics) -> Receiver:
-    receive = settings.receive
-    return Receiver(
-        ingest=build_ingest(settings, identities, appender, metrics),
-        budget=Budget(receive.max_in_flight_bytes, give_memory_back),
-        catalog=identities.current,
-        local_plane=identities.local_plane,
-        is_mtls=receive.tls is not None and receive.tls.client_ca_file is not None,
-        max_request_bytes=receive.max_request_bytes,
-        read_timeout_seconds=receive.read_timeout_seconds,
-        metrics=metrics,
-    )
-
-
-def deliver_policy(settings: Settings) -> DeliverPolicy:
-    deliver = settings.deliver
-    return DeliverPolicy(
-        BatchPolicy(deliver.max_rows, deliver.max_bytes, deliver.max_age_seconds),
-        deliver.max_inserts_in_flight,
-        deliver.retry_initial_seconds,
-        deliver.retry_max_seconds,
-        SINK_NAME,
-    )
-
-
-def build_health(
-    settings: Settings, receiver: Receiver, deliver: Deliver, log: EmbeddedLog, identities: Identities
-) -> Health:
-    slowest_insert_seconds = (
-        settings.clickhouse.connect_timeout_seconds + settings.clickhouse.send_receive_timeout_seconds
-    )
-    return Health(
-        budget=receiver.budget,
-        lanes=deliver.health,
-        lag=log.lag,
-        log=log,
-        max_record_bytes=settings.log.max_record_bytes,
-        catalog=identities.file,
-        no_progress_seconds=settings.deliver.no_progress_seconds,
-        # a lane goes round after every insert attempt; twice the longest one is a lane that hangs
-        stuck_loop_seconds=2.0 * slowest_insert_seconds + settings.deliver.retry_max_seconds,
-        metrics=receiver.metrics,
-    )
-
-
-def clickhouse_settings(settings: Settings) -> ClickHouseSettings:
-    store = settings.clickhouse
-    return ClickHouseSettings(
-        interface=store.interface,
-        host=store.host,
-        port=store.port,
-        username=store.username,
-        password=store.password.get_secret_value(),
-        database=store.database,
-        data_path=settings.data_dir / "clickhouse",
-        compression=store.compression,
-        connect_timeout_seconds=store.connect_timeout_seconds,
-        send_receive_timeout_seconds=store.send_receive_timeout_seconds,
-        verify=store.verify,
-        ca_cert=store.ca_cert,
-        client_cert=store.client_cert,
-        client_cert_key=store.client_cert_key,
-        # one for the schema and questions beside the inserts
-        threads=settings.deliver.max_inserts_in_flight + 1,
-    )
-
-
-def schema_options(settings: Settings) -> SchemaOptions:
-    store = settings.clickhouse
-    return SchemaOptions(store.database, store.logs_ttl_days, store.traces_ttl_days, store.cluster)

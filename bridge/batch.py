@@ -38,13 +38,15 @@ class Pending:
     def cut(self, policy: BatchPolicy, now: float) -> tuple[tuple[ReadRecord, ...], "Pending"]:
         """The records of the next batch, empty if it is too early, and what stays pending.
 
-        A batch holds at least one record, and ends before the record that would take it over a limit.
+        A batch holds at least one record, and ends before the record that would take it over a limit. A replayed dead
+        letter is a batch of its own, so that its token can be the letter's.
         """
         rows = value_bytes = 0
         for index, read in enumerate(self.records):
             rows += read.record.items
             value_bytes += len(read.record.value)
-            if index and (rows > policy.max_rows or value_bytes > policy.max_bytes):
+            is_over = rows > policy.max_rows or value_bytes > policy.max_bytes
+            if index and (is_over or read.record.dead_letter or self.records[index - 1].record.dead_letter):
                 return self._split(index, now)
         is_full = rows >= policy.max_rows or value_bytes >= policy.max_bytes
         if self.records and (is_full or now >= self.opened_at + policy.max_age_seconds):

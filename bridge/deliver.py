@@ -1,35 +1,31 @@
 """Flow 2: the log -> columns -> the sink, each accepted item once.
 
 One `Lane` per partition, each a straight line: replay what was intended, then read, cut a batch, commit the intent,
-convert, insert until it is durable, commit the position. Lanes do not wait for each other except for the number of
-inserts under way at once. A batch is never re-cut: a retry sends the same object under the same token.
+write (`writer.py`: convert, insert until it is durable, dead-letter what never will be), commit the position. Lanes do
+not wait for each other except for the slots of batches held as columns. A batch is never re-cut: a retry is the same
+range under the same token.
 
-A store that is down or refuses makes a lane wait with back-off, for ever: the log holds the data. A stop or a revoke
-lets the batch at hand finish if the store takes it now; otherwise its intent stays and the next owner replays it.
+A store that is down makes a lane wait with back-off, for ever: the log holds the data. A stop or a revoke lets the
+batch at hand finish if the store takes it now; otherwise its intent stays and the next owner replays it.
 """
 
 import asyncio
 import logging
-import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from typing import Any, TypeVar
-
-import numpy as np
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from bridge import offsets
 from bridge.batch import BatchPolicy, Pending
-from bridge.columns import CODEC, to_table
-from bridge.errors import BridgeError, LogUnavailable, Permanent, Revoked
+from bridge.columns import CODEC
+from bridge.errors import LogUnavailable, Revoked
+from bridge.ledger import MAX_ORGS
 from bridge.log import LogReader
-from bridge.model import Batch, Committed, Partition, ReadRecord
-from bridge.retry import backoff_seconds
-from bridge.telemetry import Metrics
-from sinks import Sink
+from bridge.model import Committed, Partition, ReadRecord
+from bridge.patience import LaneHealth, Patience, Stopped
+from bridge.writer import Exit, Writer
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 # A batch that is not full is topped up this often, not at every append: reading costs, a tenth of its age does not.
@@ -40,37 +36,19 @@ REPLAY_WAIT_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class DeliverPolicy:
+    """`max_pending_bytes` bounds the record values that all lanes together have read and not yet written."""
+
     batch: BatchPolicy
-    max_inserts_in_flight: int
+    max_pending_bytes: int
     retry_initial_seconds: float
     retry_max_seconds: float
-    sink_name: str
-
-
-@dataclass(slots=True)
-class LaneHealth:
-    """What the outside may know of a lane: for /readyz, /livez and the lag gauges. Times are monotonic seconds."""
-
-    partition: Partition
-    ticked_at: float = field(default_factory=time.monotonic)
-    progressed_at: float = field(default_factory=time.monotonic)
-    waiting_since: float | None = None
-    oldest_received_at_unix_nano: int | None = None
-    trouble: str | None = None
-
-    def stuck_seconds(self, now: float) -> float:
-        """How long data has been waiting without any of it getting through; 0 when nothing waits."""
-        if self.waiting_since is None:
-            return 0.0
-        return now - max(self.waiting_since, self.progressed_at)
 
 
 class Deliver:
     """All lanes of this process; told by the log's reader which partitions are ours."""
 
-    def __init__(self, reader: LogReader, sink: Sink, policy: DeliverPolicy, metrics: Metrics) -> None:
-        self._reader, self._sink, self._policy, self._metrics = reader, sink, policy, metrics
-        self._inserting = asyncio.Semaphore(policy.max_inserts_in_flight)
+    def __init__(self, reader: LogReader, out: Exit, policy: DeliverPolicy) -> None:
+        self._reader, self._out, self._policy = reader, out, policy
         self._lanes: dict[Partition, Lane] = {}
         self._group: asyncio.TaskGroup | None = None
 
@@ -84,7 +62,7 @@ class Deliver:
     async def on_assigned(self, committed: Sequence[Committed]) -> None:
         assert self._group is not None, "the reader assigns only between subscribe and unsubscribe"  # noqa: S101
         for start in committed:
-            lane = Lane(start, self._reader, self._sink, self._policy, self._metrics, self._inserting)
+            lane = Lane(start, self._reader, self._out, self._policy, self._share)
             lane.task = self._group.create_task(lane.run(), name=f"deliver {start.partition}")
             self._lanes[start.partition] = lane
 
@@ -97,6 +75,12 @@ class Deliver:
     def health(self) -> list[LaneHealth]:
         return [lane.health for lane in self._lanes.values()]
 
+    def _share(self) -> BatchPolicy:
+        """The batch limits that keep all lanes together within the bytes that may be pending."""
+        batch = self._policy.batch
+        share_bytes = self._policy.max_pending_bytes // max(1, len(self._lanes))
+        return replace(batch, max_bytes=max(1, min(batch.max_bytes, share_bytes)))
+
 
 class Lane:
     """One partition's way into the sink."""
@@ -105,18 +89,17 @@ class Lane:
         self,
         start: Committed,
         reader: LogReader,
-        sink: Sink,
+        out: Exit,
         policy: DeliverPolicy,
-        metrics: Metrics,
-        inserting: asyncio.Semaphore,
+        share: Callable[[], BatchPolicy],
     ) -> None:
-        self._committed, self._reader, self._sink = start, reader, sink
-        self._policy, self._metrics, self._inserting = policy, metrics, inserting
-        self._partition = start.partition
-        self._labels = (start.partition.topic, str(start.partition.number))
-        self.stop = asyncio.Event()
-        self.task: asyncio.Task[None] | None = None
+        self._committed, self._reader, self._share = start, reader, share
+        self._partition, self._metrics = start.partition, out.metrics
         self.health = LaneHealth(start.partition)
+        self._patience = Patience(self.health, policy.retry_initial_seconds, policy.retry_max_seconds, out.metrics)
+        self._writer = Writer(reader.log_id, out, self._patience, self._commit)
+        self.stop = self._patience.stop
+        self.task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         """Until stopped or the partition is taken away. Only a bug raises."""
@@ -125,15 +108,16 @@ class Lane:
             pending = Pending()
             while not self.stop.is_set():
                 pending = await self._top_up(pending)
-                records, pending = pending.cut(self._policy.batch, time.monotonic())
+                records, pending = pending.cut(self._share(), time.monotonic())
                 if records:
-                    await self._deliver(offsets.begin(self._committed, records, CODEC), records)
-            if pending.records:
-                await self._deliver(offsets.begin(self._committed, pending.records, CODEC), pending.records)
-        except _Stopped:
-            logger.info("stopped with a batch not yet written; it stays in the log", extra=self._fields())
+                    await self._deliver(records)
+            while pending.records:
+                records, pending = pending.cut(replace(self._share(), max_age_seconds=0.0), time.monotonic())
+                await self._deliver(records)
+        except Stopped:
+            logger.info("stopped with a batch not yet written; it stays in the log", extra=self._patience.fields())
         except Revoked:
-            logger.info("the partition went to another reader", extra=self._fields())
+            logger.info("the partition went to another reader", extra=self._patience.fields())
 
     async def _replay(self) -> None:
         """Write the range that an earlier owner had announced, if any, before anything else."""
@@ -143,38 +127,36 @@ class Lane:
         records: list[ReadRecord] = []
         while not records or records[-1].offset < intent.last:
             offset = records[-1].offset + 1 if records else intent.first
-            read = await self._read(offset, self._policy.batch.max_bytes, REPLAY_WAIT_SECONDS)
+            read = await self._read(offset, self._share().max_bytes, REPLAY_WAIT_SECONDS)
             found = offsets.within(intent, read)
             if not found:
                 break
             records += found
         if self.stop.is_set():
-            raise _Stopped
+            raise Stopped
         await self._checked_replay(records)
 
     async def _checked_replay(self, records: list[ReadRecord]) -> None:
-        begun = self._committed
+        begun, fields = self._committed, self._patience.fields
         assert begun.intent is not None  # noqa: S101 - only called with one
         try:
             offsets.check_replay(begun.intent, records)
         except LogUnavailable as error:
-            self._waits_for(error, 1)
+            self._patience.waits_for(error, 1)
             await self.stop.wait()
-            raise _Stopped from error
-        logger.info(
-            "writing an announced range again", extra=self._fields(first=begun.intent.first, last=begun.intent.last)
-        )
+            raise Stopped from error
+        logger.info("writing an announced range again", extra=fields(first=begun.intent.first, last=begun.intent.last))
         self._metrics.replayed_batches.labels(self._partition.topic).inc()
         await self._write_and_finish(begun, records)
 
     async def _top_up(self, pending: Pending) -> Pending:
         """Wait for records, at most until the batch is due."""
-        policy, now = self._policy.batch, time.monotonic()
+        policy, now = self._share(), time.monotonic()
         offset = pending.records[-1].offset + 1 if pending.records else self._committed.position
         wait_seconds = pending.seconds_left(policy, now)
         if pending.records:
             if not self._has_more(offset):
-                await self._pause(min(wait_seconds, policy.max_age_seconds * TOP_UP_SHARE))
+                await self._patience.pause(min(wait_seconds, policy.max_age_seconds * TOP_UP_SHARE))
             wait_seconds = 0.0
         found = await self._read(offset, pending.room_bytes(policy), wait_seconds)
         self.health.ticked_at = time.monotonic()
@@ -194,7 +176,7 @@ class Lane:
         async def read() -> Sequence[ReadRecord]:
             return await self._unless_stopped(self._reader.read(self._partition, offset, max_bytes, wait_seconds))
 
-        return await self._until_done(read)
+        return await self._patience.until_done(read)
 
     async def _unless_stopped(self, read: Coroutine[Any, Any, Sequence[ReadRecord]]) -> Sequence[ReadRecord]:
         work = asyncio.ensure_future(read)
@@ -207,116 +189,37 @@ class Lane:
             await asyncio.wait((work,))
         return () if work.cancelled() else work.result()
 
-    async def _deliver(self, begun: Committed, records: Sequence[ReadRecord]) -> None:
+    async def _deliver(self, records: Sequence[ReadRecord]) -> None:
         """Announce the range, then write it."""
+        begun = offsets.begin(self._committed, records, CODEC)
         await self._commit(begun)
         await self._write_and_finish(begun, records)
 
     async def _write_and_finish(self, begun: Committed, records: Sequence[ReadRecord]) -> None:
         self._sees(records)
-        batch = await self._convert(begun, records)
-        await self._until_done(partial(self._insert, batch))
-        written_at_unix_nano = time.time_ns()
+        await self._writer.write(begun, records)
         await self._commit(offsets.finish(begun))
-        self.health.oldest_received_at_unix_nano = self.health.waiting_since = None
-        self.health.progressed_at = time.monotonic()
-        self._count(batch, records, written_at_unix_nano)
-
-    async def _convert(self, begun: Committed, records: Sequence[ReadRecord]) -> Batch:
-        signal = self._partition.signal
-        values = [read.record for read in records]
-        return Batch(
-            signal=signal,
-            token=offsets.token_of(self._reader.log_id, begun),
-            table=await self._until_done(partial(asyncio.to_thread, to_table, signal, values)),
-            value_bytes=sum(len(value.value) for value in values),
-            oldest_received_at_unix_nano=min(value.received_at_unix_nano for value in values),
-        )
-
-    async def _insert(self, batch: Batch) -> None:
-        name = self._policy.sink_name
-        try:
-            async with self._inserting:
-                with self._metrics.insert_seconds.labels(name, batch.signal).time():
-                    await self._sink.write(batch)
-        except BridgeError as error:
-            self._metrics.send_failures.labels(name, batch.signal, error.reason).inc()
-            if error.reason == "connection":
-                self._metrics.connection_errors.inc()
-            raise
+        health = self.health
+        health.oldest_received_at_unix_nano = health.waiting_since = None
+        health.oldest_by_org = {}
+        health.progressed_at = time.monotonic()
 
     async def _commit(self, committed: Committed) -> None:
-        await self._until_done(partial(self._reader.commit, committed))
+        async def commit() -> None:
+            await self._reader.commit(committed)
+
+        await self._patience.until_done(commit)
         self._committed = committed
 
-    async def _until_done(self, step: Callable[[], Awaitable[T]]) -> T:
-        """The step's result, however often it must be tried. Raises `_Stopped` or `Revoked`."""
-        attempt = 0
-        while True:
-            try:
-                result = await step()
-            except Revoked:
-                raise
-            except BridgeError as error:
-                attempt += 1
-                await self._back_off(error, attempt)
-            else:
-                if attempt:
-                    self._is_well(attempt)
-                return result
-
-    def _is_well(self, attempts: int) -> None:
-        logger.info("works again", extra=self._fields(attempts=attempts))
-        self.health.trouble = None
-        self._metrics.blocked.labels(*self._labels).set(0)
-
-    async def _back_off(self, error: BridgeError, attempt: int) -> None:
-        """Wait before the next attempt. Raises `_Stopped` if a stop comes first."""
-        self._waits_for(error, attempt)
-        spread = random.random()  # noqa: S311 - jitter, not a secret
-        await self._pause(
-            backoff_seconds(attempt, self._policy.retry_initial_seconds, self._policy.retry_max_seconds, spread)
-        )
-        self.health.ticked_at = time.monotonic()
-        if self.stop.is_set():
-            raise _Stopped
-
-    def _waits_for(self, error: BridgeError, attempt: int) -> None:
-        """Remember and log the trouble: at the first attempt and then at every power of two."""
-        self.health.trouble = f"{error.reason}: {error}"
-        if isinstance(error, Permanent):
-            self._metrics.blocked.labels(*self._labels).set(1)
-        if attempt & (attempt - 1) == 0:
-            level = logging.ERROR if isinstance(error, Permanent) else logging.WARNING
-            logger.log(level, "waiting: %s", error, extra=self._fields(attempt=attempt, reason=error.reason))
-
-    async def _pause(self, seconds: float) -> None:
-        """Sleep that a stop ends early."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.stop.wait()
-        except TimeoutError:
-            return
-
     def _sees(self, records: Sequence[ReadRecord]) -> None:
-        self.health.oldest_received_at_unix_nano = min(read.record.received_at_unix_nano for read in records)
-        if self.health.waiting_since is None:
-            self.health.waiting_since = time.monotonic()
-
-    def _count(self, batch: Batch, records: Sequence[ReadRecord], written_at_unix_nano: int) -> None:
-        metrics, signal = self._metrics, batch.signal
-        metrics.sent_items.labels(self._policy.sink_name, signal).inc(batch.table.num_rows)
-        metrics.batch_rows.labels(signal).observe(batch.table.num_rows)
-        metrics.batch_bytes.labels(signal).observe(batch.value_bytes)
-        received = np.array([read.record.received_at_unix_nano for read in records], dtype=np.float64)
-        items = np.array([read.record.items for read in records], dtype=np.float64)
-        metrics.ingestion_lag.observe((signal,), (written_at_unix_nano - received) / 1e9, items)
-        events = batch.table.column("Timestamp").to_numpy().astype(np.int64)
-        metrics.event_lag.observe((signal,), (written_at_unix_nano - events) / 1e9)
-
-    def _fields(self, **more: object) -> dict[str, dict[str, object]]:
-        return {"fields": {"partition": str(self._partition), **more}}
-
-
-class _Stopped(Exception):
-    """A stop came while a batch was waiting for the store."""
+        health, times = self.health, [read.record.received_at_unix_nano for read in records]
+        health.oldest_received_at_unix_nano, health.newest_received_at_unix_nano = min(times), max(times)
+        oldest: dict[str, int] = {}
+        for read in records:
+            org, at = read.record.org, read.record.received_at_unix_nano
+            oldest[org] = min(at, oldest.get(org, at))
+        health.oldest_by_org = oldest
+        if len(health.orgs) < MAX_ORGS:
+            health.orgs |= oldest.keys() - {""}
+        if health.waiting_since is None:
+            health.waiting_since = time.monotonic()

@@ -14,13 +14,14 @@ one request is unpacked in memory at a time; the caller lets go of the body befo
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.errors import BridgeError
 from bridge.guard import Oversized, pieces
+from bridge.ledger import Ledger
 from bridge.log import LogAppender
-from bridge.messages import SHAPES, Shape, count_items, parse, serialize_within
+from bridge.messages import SHAPES, Shape, count_items, first_trace_id, parse, serialize_within
 from bridge.model import Record, Signal
 from bridge.telemetry import Metrics
 from enrichers import Enricher, Placement, Rejection
@@ -85,6 +86,7 @@ class Ingest:
     redaction: RedactionRules
     max_record_bytes: int
     metrics: Metrics
+    ledger: Ledger = field(default_factory=Ledger)
 
     def prepare_bytes(self, signal: Signal, body: bytes | bytearray, plane: DataPlane) -> Prepared:
         """Steps 1 to 3 of a protobuf body. Raises `Malformed`, `TooLarge`."""
@@ -113,7 +115,9 @@ class Ingest:
                 await self.appender.append(records)
         except BridgeError as error:
             self.metrics.refused_items.labels(signal, error.reason).inc(accepted)
+            self._enter(prepared, is_appended=False)
             raise
+        self._enter(prepared, is_appended=True)
         if records:
             self.metrics.accepted_items.labels(signal, transport).inc(accepted)
             self.metrics.appended_records.labels(signal.topic).inc(len(records))
@@ -122,17 +126,28 @@ class Ingest:
             self.metrics.rejected_items.labels(signal, reason).inc(items)
         return Outcome(accepted, rejected.total(), prepared.rejections.text(signal))
 
+    def _enter(self, prepared: Prepared, *, is_appended: bool) -> None:
+        """Into the ledger: every item received is refused, rejected or appended."""
+        signal, fate = prepared.signal, "appended" if is_appended else "refused"
+        for record in prepared.records:
+            counts = {"received": record.items, fate: record.items}
+            self.ledger.count(record.org, signal, record.received_at_unix_nano, **counts)
+        rejected = prepared.rejections.items.total()
+        if rejected:
+            self.ledger.count("", signal, time.time_ns(), received=rejected, rejected=rejected)
+
     def _add(self, prepared: Prepared, request: Any, plane: DataPlane, *, is_redacted: bool) -> None:
         """Place, redact and encode one request."""
         signal, received_at_unix_nano = prepared.signal, time.time_ns()
         for org, part in self._place(SHAPES[signal], request, plane, prepared.rejections).items():
             if is_redacted and self.redaction:
                 self.metrics.redacted_values.labels(signal).inc(redact(part, self.redaction))
+            trace = first_trace_id(signal, part)
             for value, items in serialize_within(signal, part, self.max_record_bytes):
                 if value is None:
                     self._reject_oversized(prepared, items)
                 elif items:
-                    prepared.records.append(Record(signal, org, plane.id, received_at_unix_nano, items, value))
+                    prepared.records.append(Record(signal, org, plane.id, received_at_unix_nano, items, value, trace))
 
     def _reject_oversized(self, prepared: Prepared, items: int) -> None:
         text = f"with its resource larger than log.max_record_bytes ({self.max_record_bytes})"

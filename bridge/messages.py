@@ -1,5 +1,6 @@
 """The OTLP messages of each signal and the walks over them that the bridge needs: never deeper than a scope."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -61,6 +62,43 @@ def parse(signal: Signal, body: bytes | bytearray) -> Any:
 def count_items(shape: Shape, resource_entry: Any) -> int:
     """Spans or log records under one ResourceSpans or ResourceLogs."""
     return sum(len(getattr(scope, shape.items)) for scope in getattr(resource_entry, shape.scopes))
+
+
+def item_at(signal: Signal, value: bytes, index: int) -> bytes:
+    """Item number `index` of an encoded request as a request of its own, with its resource and scope.
+
+    Raises `Malformed` or `IndexError`. A ledger record is a JSON list; an entry of it is a list of one.
+    """
+    if signal is Signal.LEDGER:
+        return json.dumps([json.loads(value)[index]]).encode()
+    shape = SHAPES[signal]
+    for entry in getattr(parse(signal, value), shape.resources):
+        for scope in getattr(entry, shape.scopes):
+            items = getattr(scope, shape.items)
+            if index < len(items):
+                return cast("bytes", _one_item(shape, entry, scope, items[index]).SerializeToString())
+            index -= len(items)
+    raise IndexError(f"the request has no item {index}")
+
+
+def _one_item(shape: Shape, entry: Any, scope: Any, item: Any) -> Any:
+    request: Any = shape.request()
+    copy = getattr(request, shape.resources).add(schema_url=entry.schema_url)
+    copy.resource.CopyFrom(entry.resource)
+    scope_copy = getattr(copy, shape.scopes).add(schema_url=scope.schema_url)
+    scope_copy.scope.CopyFrom(scope.scope)
+    getattr(scope_copy, shape.items).append(item)
+    return request
+
+
+def first_trace_id(signal: Signal, request: Any) -> bytes:
+    """The trace of the first item that has one; what spreads one organisation over partitions."""
+    shape = SHAPES[signal]
+    for entry in getattr(request, shape.resources):
+        for scope in getattr(entry, shape.scopes):
+            for item in getattr(scope, shape.items):
+                return bytes(item.trace_id)
+    return b""
 
 
 def serialize_within(signal: Signal, request: Any, max_bytes: int) -> Iterator[tuple[bytes | None, int]]:

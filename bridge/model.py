@@ -14,10 +14,11 @@ if TYPE_CHECKING:  # `receive` alone never loads Arrow
 class Signal(StrEnum):
     TRACES = "traces"
     LOGS = "logs"
+    LEDGER = "ledger"  # counts of the above, on the same road (bridge/ledger.py)
 
     @property
     def topic(self) -> str:
-        """The topic the OpenTelemetry Collector's kafka components use for this signal."""
+        """The topic of this signal; for OTLP the names of the OpenTelemetry Collector's kafka components."""
         return _TOPICS[self]
 
     @property
@@ -26,9 +27,18 @@ class Signal(StrEnum):
         return _ITEMS[self]
 
 
-_TOPICS = {Signal.TRACES: "otlp_spans", Signal.LOGS: "otlp_logs"}
-_ITEMS = {Signal.TRACES: "span", Signal.LOGS: "log record"}
+_TOPICS = {Signal.TRACES: "otlp_spans", Signal.LOGS: "otlp_logs", Signal.LEDGER: "headrace_ledger"}
+_ITEMS = {Signal.TRACES: "span", Signal.LOGS: "log record", Signal.LEDGER: "ledger entry"}
+OTLP_SIGNALS = (Signal.TRACES, Signal.LOGS)
 SIGNAL_OF_TOPIC: Mapping[str, Signal] = {topic: signal for signal, topic in _TOPICS.items()}
+
+
+class Origin(StrEnum):
+    """Who wrote a record: the bridge, somebody without our headers, or somebody whose headers we cannot read."""
+
+    OURS = "ours"
+    FOREIGN = "foreign"
+    UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +46,9 @@ class Record:
     """What is appended to the log: one enriched OTLP Export*ServiceRequest of one organisation.
 
     `value` is its protobuf encoding; `items` counts its spans or log records; `received_at_unix_nano` is when the
-    request had been read. The last three become the headers of design section 4.
+    request had been read. These become the headers of design section 4. `spread_by`, if the log is told to use it,
+    spreads one organisation over partitions. `dead_letter` names the dead letter this is a replay of. `origin` says
+    whether the bridge wrote it; a record of others holds its bytes and its time only.
     """
 
     signal: Signal
@@ -45,6 +57,9 @@ class Record:
     received_at_unix_nano: int
     items: int
     value: bytes
+    spread_by: bytes = b""
+    dead_letter: str = ""
+    origin: Origin = Origin.OURS
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -68,11 +83,16 @@ class ReadRecord:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A batch that is about to be inserted: offsets `first`..`last`, both inside, made by codec version `codec`."""
+    """A batch that is about to be inserted: offsets `first`..`last`, both inside, made by codec version `codec`.
+
+    `rows`, once the store has refused the batch, are the rows [from, to) of it that are being inserted alone; all rows
+    before them are written or dead-lettered.
+    """
 
     first: int
     last: int
     codec: int
+    rows: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

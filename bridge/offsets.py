@@ -7,6 +7,7 @@ exactly that range (`replays`), under the same token, so the store drops it if i
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bridge.errors import LogUnavailable
 from bridge.model import Committed, Intent, ReadRecord
@@ -43,9 +44,28 @@ def check_replay(intent: Intent, records: Sequence[ReadRecord]) -> None:
         )
 
 
-def token_of(log_id: str, begun: Committed) -> str:
-    """The batch's name for deduplication: which log, which range of it, made by which codec."""
+def narrow(begun: Committed, rows: tuple[int, int]) -> Committed:
+    """What to commit before inserting only `rows` of the intended batch, all rows before them being settled."""
+    if begun.intent is None or not 0 <= rows[0] < rows[1]:
+        raise AssertionError(f"rows {rows} cannot be announced at {begun}")
+    return Committed(begun.partition, begun.position, replace(begun.intent, rows=rows))
+
+
+def token_of(log_id: str, begun: Committed, records: Sequence[ReadRecord]) -> str:
+    """The batch's name for deduplication: which log, which range of it, made by which codec.
+
+    The first record's time is in it because offsets start again when a topic is made anew under its old name. A
+    replayed dead letter, always alone in its batch, is named after the letter: replaying it twice is one insert.
+    """
     intent = begun.intent
     if intent is None:
         raise AssertionError(f"nothing was begun at {begun}")
-    return f"{log_id}:{begun.partition}:{intent.first}-{intent.last}:{intent.codec}"
+    first = records[0].record
+    if first.dead_letter:
+        return token_of_letter(log_id, first.dead_letter)
+    when = f"{first.received_at_unix_nano:x}"
+    return f"{log_id}:{begun.partition}:{intent.first}-{intent.last}:{intent.codec}:{when}"
+
+
+def token_of_letter(log_id: str, letter_id: str) -> str:
+    return f"{log_id}:dlq:{letter_id}"

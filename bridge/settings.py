@@ -129,6 +129,65 @@ class Log(Section):
     )
 
 
+class Kafka(Section):
+    """The durable log of `headrace receive` and `headrace deliver`. Connection options have aiokafka's names."""
+
+    bootstrap_servers: tuple[str, ...] = Field(
+        default=("127.0.0.1:9092",), min_length=1, description="Brokers to start from, as HOST:PORT."
+    )
+    group_id: str = Field(
+        default="headrace-clickhouse", min_length=1, description="Consumer group of deliver; one for each store."
+    )
+    topic_prefix: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9._-]*$",
+        description="Put before otlp_spans, otlp_logs, otlp_dlq and the ledger.",
+    )
+    partitions: PositiveInt = Field(default=12, description="Of topics that are created here.")
+    replication_factor: int = Field(default=-1, ge=-1, description="Of topics that are created here; -1: the broker's.")
+    create_topics: bool = Field(default=True, description="Create missing topics at start; else name them and end.")
+    key: Literal["org", "org_trace_id"] = Field(
+        default="org", description="What spreads records over partitions; org_trace_id is for one huge organisation."
+    )
+    append_timeout_seconds: PositiveFloat = Field(
+        default=10.0, description="How long a request waits for the brokers' acknowledgement before it is refused."
+    )
+    linger_ms: int = Field(
+        default=0, ge=0, le=1000, description="How long the producer waits for more to send together."
+    )
+    fetch_max_bytes: PositiveInt = Field(default=4 * MIB, description="Of one fetch, over all partitions.")
+    max_partition_fetch_bytes: PositiveInt = Field(default=512 << 10, description="Of one fetch, per partition.")
+    session_timeout_ms: int = Field(
+        default=15_000, ge=6000, description="A deliver not heard of for this long loses its partitions."
+    )
+    rebalance_timeout_ms: int = Field(
+        default=90_000, ge=1000, description="How long a deliver may take to finish its batches when partitions move."
+    )
+    foreign_data_plane: str | None = Field(
+        default=None,
+        description="Data plane of the catalog that records written by others (no `v` header) count as;"
+        " without it they are dead-lettered, except where there is no catalog.",
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="How to talk to the brokers."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="PLAIN", description="With SASL_PLAINTEXT or SASL_SSL."
+    )
+    sasl_plain_username: str | None = Field(default=None, description="User of any SASL mechanism.")
+    sasl_plain_password: SecretStr | None = Field(default=None, description="Password of any SASL mechanism.")
+    ssl_cafile: Path | None = Field(default=None, description="PEM authorities of the brokers' certificates.")
+    ssl_certfile: Path | None = Field(default=None, description="PEM certificate shown to the brokers.")
+    ssl_keyfile: Path | None = Field(default=None, description="PEM key of ssl_certfile.")
+    ssl_check_hostname: bool = Field(default=True, description="Hold the broker's certificate against its name.")
+
+    @model_validator(mode="after")
+    def _sasl_has_a_user(self) -> Self:
+        if self.security_protocol.startswith("SASL") and not (self.sasl_plain_username and self.sasl_plain_password):
+            raise ValueError(f"{self.security_protocol} needs sasl_plain_username and sasl_plain_password")
+        return self
+
+
 class ClickHouse(Section):
     """The store."""
 
@@ -165,7 +224,15 @@ class Deliver(Section):
     max_rows: PositiveInt = Field(default=30_000, description="Rows that close a batch.")
     max_bytes: PositiveInt = Field(default=3 * MIB, description="OTLP bytes that close a batch.")
     max_age_seconds: PositiveFloat = Field(default=1.0, description="Age of its first record that closes a batch.")
-    max_inserts_in_flight: PositiveInt = Field(default=2, description="Inserts under way at once, over all partitions.")
+    max_inserts_in_flight: PositiveInt = Field(
+        default=2, description="Batches held as columns and inserted at once, over all partitions."
+    )
+    max_pending_bytes: PositiveInt = Field(
+        default=32 * MIB, description="OTLP bytes read and not yet written, over all partitions; shared out among them."
+    )
+    max_dead_letters_per_minute: PositiveInt = Field(
+        default=1000, description="More than this stops the process's partitions until a restart."
+    )
     retry_initial_seconds: PositiveFloat = Field(default=0.2, description="First back-off after a failed insert.")
     retry_max_seconds: PositiveFloat = Field(default=15.0, description="Longest back-off.")
     no_progress_seconds: PositiveFloat = Field(
@@ -193,6 +260,7 @@ class Settings(Section):
     catalog: Catalog = Catalog()
     enrich: Enrich = Enrich()
     log: Log = Log()
+    kafka: Kafka = Kafka()
     clickhouse: ClickHouse = ClickHouse()
     deliver: Deliver = Deliver()
     admin: Admin = Admin()
@@ -297,6 +365,8 @@ def _files(settings: Settings) -> list[tuple[str, Path | None]]:
     files: list[tuple[str, Path | None]] = [("catalog.file", settings.catalog.file)]
     names = ("ca_cert", "client_cert", "client_cert_key")
     files += [(f"clickhouse.{name}", getattr(settings.clickhouse, name)) for name in names]
+    names = ("ssl_cafile", "ssl_certfile", "ssl_keyfile")
+    files += [(f"kafka.{name}", getattr(settings.kafka, name)) for name in names]
     if (tls := settings.receive.tls) is not None:
         names = ("cert_file", "key_file", "client_ca_file")
         files += [(f"receive.tls.{name}", getattr(tls, name)) for name in names]

@@ -119,6 +119,20 @@ class Metrics:
         self.oldest_seconds = gauge(
             "bridge_log_oldest_unwritten_seconds", "Age of the oldest record not yet delivered.", "topic", "partition"
         )
+        self.complete_until = gauge(
+            "bridge_complete_until_timestamp_seconds",
+            "Unix time; whatever this organisation's items were received before it are in the store (this process's"
+            " partitions).",
+            "org",
+            "signal",
+        )
+        self.ledger_items = counter(
+            "bridge_ledger_items",
+            "Items by what became of them: received, refused, rejected, appended, written, dead_lettered.",
+            "org",
+            "signal",
+            "fate",
+        )
         self.sent_items = counter("bridge_sink_sent_items", "Items durably written.", "sink", "signal")
         self.send_failures = counter(
             "bridge_sink_send_failures", "Inserts that failed, by reason.", "sink", "signal", "reason"
@@ -126,6 +140,15 @@ class Metrics:
         self.blocked = gauge(
             "bridge_deliver_blocked",
             "1 while the store refuses a batch for good and the partition waits.",
+            "topic",
+            "partition",
+        )
+        self.dead_letters = counter(
+            "bridge_deliver_dead_letters", "Items set aside as dead letters, by reason.", "signal", "reason"
+        )
+        self.lost_records = counter(
+            "bridge_log_lost_records",
+            "Records that the cluster's retention removed before they were delivered.",
             "topic",
             "partition",
         )

@@ -27,7 +27,7 @@ from sinks.codes import error_of
 from sinks.ddl import SchemaOptions, Step, drift, missing_steps, recorded_sql
 
 T = TypeVar("T")
-TABLES: Final = {Signal.TRACES: "otel_traces", Signal.LOGS: "otel_logs"}
+TABLES: Final = {Signal.TRACES: "otel_traces", Signal.LOGS: "otel_logs", Signal.LEDGER: "ingest_ledger"}
 
 # One insert is one block, on every path through the server, so that a repeat makes the same one.
 ONE_BLOCK: Final[Mapping[str, int]] = {

@@ -36,7 +36,7 @@ class Step:
     statements: tuple[str, ...]
 
 
-_STEPS: Final = ((1, "logs"), (2, "traces"), (3, "trace_times"))
+_STEPS: Final = ((1, "logs"), (2, "traces"), (3, "trace_times"), (4, "received_at"), (5, "ledger"))
 
 
 def steps(options: SchemaOptions, server_version: str) -> list[Step]:
@@ -90,6 +90,7 @@ def _variables(options: SchemaOptions, is_text: bool) -> dict[str, str]:
         "window": f"{window} = {DEDUPLICATION_WINDOW}",
         "logs_ttl_days": str(options.logs_ttl_days),
         "traces_ttl_days": str(options.traces_ttl_days),
+        "ledger_ttl_days": str(max(options.logs_ttl_days, options.traces_ttl_days)),
         "logs_indexes": _logs_indexes(is_text),
         "traces_indexes": _traces_indexes(is_text),
     }
@@ -167,6 +168,7 @@ REQUIRED: Final[Mapping[str, Mapping[str, str]]] = {
         **_typed(_LC, ["SeverityText", "ServiceName", "ResourceSchemaUrl", "ScopeSchemaUrl", "ScopeVersion"]),
         **_typed(_MAP, ["ResourceAttributes", "ScopeAttributes", "LogAttributes"]),
         **_TENANT,
+        "ReceivedAt": "DateTime64(3)",
     },
     "otel_traces": {
         "Timestamp": "DateTime64(9)",
@@ -181,6 +183,16 @@ REQUIRED: Final[Mapping[str, Mapping[str, str]]] = {
         **_typed("Array(String)", ["Links.TraceId", "Links.SpanId", "Links.TraceState"]),
         "Links.Attributes": f"Array({_MAP})",
         **_TENANT,
+        "ReceivedAt": "DateTime64(3)",
     },
     "otel_traces_trace_id_ts": {},
+    "ingest_ledger": {
+        **_typed("LowCardinality(String)", ["org", "signal", "role"]),
+        "instance": "String",
+        "partition": "Int32",
+        **_typed(
+            "SimpleAggregateFunction(sum, UInt64)",
+            ["received", "refused", "rejected", "appended", "written", "dead_lettered"],
+        ),
+    },
 }

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bridge.model import Signal
+from bridge.model import OTLP_SIGNALS, Signal
 from sinks.clickhouse import TABLES, ClickHouseSettings, ClickHouseSink, Connection, open_clickhouse
 from sinks.ddl import SchemaOptions
 
@@ -55,7 +55,7 @@ async def opened_clickhouse(settings: ClickHouseSettings) -> AsyncIterator[Opene
     settings = replace(settings, database=f"t_{uuid.uuid4().hex[:12]}")
     connection = Connection(settings)
     connection.apply_schema(SchemaOptions(settings.database, 25_000, 25_000))
-    for table in TABLES.values():
+    for table in (TABLES[signal] for signal in OTLP_SIGNALS):
         connection.run(
             f"CREATE TABLE {settings.database}.{table}_seen (SpanId String) ENGINE = MergeTree ORDER BY SpanId"
             " SETTINGS non_replicated_deduplication_window = 1000"

@@ -19,7 +19,8 @@ from google.rpc.status_pb2 import Status
 from grpc import aio
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from bridge.app import build_receiver, load_identities
+from bridge.assembly import build_receiver, load_identities
+from bridge.ledger import Ledger
 from bridge.log.memory import MemoryLog, open_memory_log
 from bridge.model import Signal
 from bridge.otlp.grpc import open_grpc
@@ -105,7 +106,7 @@ async def listening(settings: Settings | None = None) -> AsyncIterator[Listening
     settings = settings or Settings()
     receive, metrics, identities = settings.receive, Metrics(), load_identities(settings)
     async with open_memory_log() as log:
-        receiver = build_receiver(settings, identities, log, metrics)
+        receiver = build_receiver(settings, identities, log, Ledger(), metrics)
         async with (
             open_grpc("127.0.0.1:0", receive.tls, receiver, 0.0) as grpc_port,
             open_http("127.0.0.1:0", receive.tls, receiver, 0.0) as http_port,

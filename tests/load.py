@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from bridge.model import Signal
+from bridge.model import OTLP_SIGNALS, Signal
 
 PATH = {Signal.TRACES: "/v1/traces", Signal.LOGS: "/v1/logs"}
 METHOD = {
@@ -33,8 +33,8 @@ HEADERS = {"Content-Type": "application/x-protobuf"}
 class Book:
     """Ids (16 hex digits, the span id of a span or a log record) by what became of their request."""
 
-    sent: dict[Signal, set[str]] = field(default_factory=lambda: {signal: set() for signal in Signal})
-    acknowledged: dict[Signal, set[str]] = field(default_factory=lambda: {signal: set() for signal in Signal})
+    sent: dict[Signal, set[str]] = field(default_factory=lambda: {signal: set() for signal in OTLP_SIGNALS})
+    acknowledged: dict[Signal, set[str]] = field(default_factory=lambda: {signal: set() for signal in OTLP_SIGNALS})
     refused: int = 0
     refused_with_hint: int = 0
     unanswered: int = 0
@@ -98,7 +98,7 @@ async def send(
         aio.insecure_channel(f"127.0.0.1:{grpc_port}", options=options) as channel,
     ):
         while not stop.is_set():
-            signal = dice.choice(list(Signal))
+            signal = dice.choice(list(OTLP_SIGNALS))
             body, ids = book.request(signal, dice.choice((1, 10, 100)), dice)
             try:
                 is_taken, has_hint = await _send_one(

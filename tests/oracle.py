@@ -37,6 +37,7 @@ def span_rows(record: Record) -> Iterator[Row]:
                 start, end = time_of(span.start_time_unix_nano), time_of(span.end_time_unix_nano)
                 yield {
                     **resource,
+                    "ReceivedAt": record.received_at_unix_nano // 1_000_000,
                     "Timestamp": start or record.received_at_unix_nano,
                     "TraceId": id_of(span.trace_id, 16),
                     "SpanId": id_of(span.span_id, 8),
@@ -69,6 +70,7 @@ def log_rows(record: Record) -> Iterator[Row]:
                 times = (log.time_unix_nano, log.observed_time_unix_nano, record.received_at_unix_nano)
                 yield {
                     **resource,
+                    "ReceivedAt": record.received_at_unix_nano // 1_000_000,
                     "Timestamp": next((time for time in map(time_of, times) if time), 0),
                     "TraceId": id_of(log.trace_id, 16),
                     "SpanId": id_of(log.span_id, 8),

@@ -26,10 +26,15 @@ def free_port() -> int:
 
 @dataclass(slots=True)
 class Program:
-    """A `headrace run` that can be killed and started again on the same data and the same ports."""
+    """A role of `headrace` that can be killed and started again on the same data and the same ports.
+
+    `crash_at` makes it kill itself at a step (tests/crash_at.py).
+    """
 
     directory: Path
     settings: dict[str, str]
+    role: str = "run"
+    crash_at: str = ""
     grpc_port: int = field(default_factory=free_port)
     http_port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
@@ -57,8 +62,9 @@ class Program:
 
     def spawn(self) -> None:
         with self.log_path.open("ab") as log:
+            command = ["tests.crash_at", self.crash_at, self.role] if self.crash_at else ["bridge", self.role]
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bridge", "run"], env=self.environ(), stdout=log, stderr=log
+                [sys.executable, "-m", *command], env=self.environ(), stdout=log, stderr=log
             )
 
     def wait_until_up(self) -> None:
@@ -86,6 +92,14 @@ class Program:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(30)
+
+    def pause(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
 
     def output(self) -> str:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""

@@ -139,7 +139,7 @@ def skipped_if_unavailable() -> Iterator[None]:
     except Unavailable as error:
         if os.environ.get("CI") == "true":
             raise
-        pytest.skip(f"NO REAL CLICKHOUSE: {error}")
+        pytest.skip(f"NO REAL SERVICE: {error}")
 
 
 @pytest.hookimpl(wrapper=True)

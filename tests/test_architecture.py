@@ -80,10 +80,14 @@ def test_every_module_says_what_lives_there() -> None:
     ("client", "homes"),
     [
         ("grpc", {"bridge/otlp/grpc.py", "bridge/otlp/status.py"}),
-        ("prometheus_client", {"bridge/telemetry.py", "bridge/admin.py"}),
+        ("prometheus_client", {"bridge/telemetry.py", "bridge/admin.py", "bridge/ledger.py"}),
         ("clickhouse_connect", {"sinks/clickhouse.py"}),
         ("pydantic", {"bridge/settings.py"}),
         ("ptars", {"bridge/columns/decode.py"}),
+        (
+            "aiokafka",
+            {f"bridge/log/kafka_{part}.py" for part in ("appender", "client", "letters", "reader")} | {"bridge/app.py"},
+        ),
     ],
 )
 def test_each_client_is_met_in_one_place(client: str, homes: set[str]) -> None:

@@ -9,14 +9,17 @@ from typing import Final
 
 import pyarrow as pa
 
+from bridge.columns.ledger import ledger_table
 from bridge.columns.logs import logs_table
 from bridge.columns.spans import spans_table
 from bridge.model import Record, Signal
 
 # Raise it with any change that alters rows, their order or the settings that cut them into blocks.
-CODEC: Final = 1
+CODEC: Final = 2
 
 
 def to_table(signal: Signal, records: Sequence[Record]) -> pa.Table:
-    """The records' items as rows of `schema.SPANS` or `schema.LOGS`. Raises `Malformed` if one is not OTLP."""
+    """The records' items as rows of `schema.SPANS`, `schema.LOGS` or `ledger.LEDGER`. Raises `Malformed`."""
+    if signal is Signal.LEDGER:
+        return ledger_table(records)
     return spans_table(records) if signal is Signal.TRACES else logs_table(records)

@@ -11,6 +11,7 @@ import pyarrow as pa
 TEXT: Final = pa.string()
 NAME: Final = pa.dictionary(pa.int32(), pa.string())
 TIME: Final = pa.timestamp("ns", "UTC")
+RECEIVED: Final = pa.timestamp("ms", "UTC")
 ATTRIBUTES: Final = pa.map_(pa.string(), pa.string())
 
 # column: the resource attribute it is taken from; the enricher has written exactly one of each, or none
@@ -48,6 +49,7 @@ SPANS: Final = pa.schema(
         ("Links.TraceState", pa.list_(TEXT)),
         ("Links.Attributes", pa.list_(ATTRIBUTES)),
         *_TENANT_FIELDS,
+        ("ReceivedAt", RECEIVED),
     ]
 )
 
@@ -70,5 +72,6 @@ LOGS: Final = pa.schema(
         ("LogAttributes", ATTRIBUTES),
         ("EventName", TEXT),
         *_TENANT_FIELDS,
+        ("ReceivedAt", RECEIVED),
     ]
 )

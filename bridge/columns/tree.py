@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from bridge.columns.attributes import Maps
 from bridge.columns.decode import decode_requests
-from bridge.columns.schema import NAME, TENANT
+from bridge.columns.schema import NAME, RECEIVED, TENANT
 from bridge.columns.values import field
 from bridge.model import Record, Signal
 
@@ -63,12 +63,13 @@ def as_name(column: Any) -> pa.DictionaryArray:
 
 
 def resource_columns(tree: Tree) -> dict[str, Any]:
-    """ResourceAttributes, ServiceName and the tenant's columns, one row an item."""
+    """ResourceAttributes, ServiceName, the tenant's columns and the time of receipt, one row an item."""
     maps = Maps(field(field(tree.resources, "resource"), "attributes"))
     rows = tree.resource_of
     columns = {
         "ResourceAttributes": spread(maps.to_map(), rows),
         "ServiceName": spread_name(maps.value_of("service.name"), rows),
+        "ReceivedAt": pa.array((tree.received // 1_000_000).view(np.int64), RECEIVED),
     }
     columns |= {name: spread_name(maps.value_of(key), rows) for name, key in TENANT.items()}
     return columns

@@ -3,7 +3,10 @@
 A slot is overwritten only while the other one holds the commit before it, so a torn write costs that commit, which
 nobody was told of, and no other. Each slot has a page to itself.
 
-    marker 8 | crc32 4 | sequence 8 | position 8 | intent.first 8 | intent.last 8 | intent.codec 8      (-1: no intent)
+    marker 8 | crc32 4 | sequence 8 | position 8 | intent.first 8 | intent.last 8 | intent.codec 8
+    | rows from 8 | rows to 8                                                          (-1: no intent, no rows)
+
+Slots written before 0.2 end at the codec; they are read as having no rows.
 """
 
 import logging
@@ -21,8 +24,10 @@ logger = logging.getLogger(__name__)
 
 SLOT_BYTES = 4096  # a page: the smallest unit that a power cut can tear on the file systems we know
 _SUM = struct.Struct("<I")
-_FIELDS = struct.Struct("<Qqqqq")
+_FIELDS = struct.Struct("<Qqqqqqq")
+_OLD_FIELDS = struct.Struct("<Qqqqq")
 _NO_INTENT = (-1, -1, -1)
+_NO_ROWS = (-1, -1)
 
 
 class Checkpoint:
@@ -72,19 +77,22 @@ def encode_slot(marker: bytes, sequence: int, committed: Committed) -> bytes:
     """One slot, shorter than `SLOT_BYTES`."""
     intent = committed.intent
     span = _NO_INTENT if intent is None else (intent.first, intent.last, intent.codec)
-    fields = _FIELDS.pack(sequence, committed.position, *span)
+    rows = _NO_ROWS if intent is None or intent.rows is None else intent.rows
+    fields = _FIELDS.pack(sequence, committed.position, *span, *rows)
     return marker + _SUM.pack(crc32(fields)) + fields
 
 
 def decode_slot(slot: bytes, marker: bytes, partition: Partition) -> tuple[int, Committed] | None:
     """The slot's sequence number and commit, or None if it is empty, torn or another log's."""
-    fields_at = MARKER_BYTES + _SUM.size
-    fields = slot[fields_at : fields_at + _FIELDS.size]
-    if len(fields) < _FIELDS.size or slot[:fields_at] != marker + _SUM.pack(crc32(fields)):
-        return None
-    sequence, position, first, last, codec = _FIELDS.unpack(fields)
-    intent = None if (first, last, codec) == _NO_INTENT else Intent(first, last, codec)
-    return sequence, Committed(partition, position, intent)
+    for layout in (_FIELDS, _OLD_FIELDS):
+        fields_at = MARKER_BYTES + _SUM.size
+        fields = slot[fields_at : fields_at + layout.size]
+        if len(fields) == layout.size and slot[:fields_at] == marker + _SUM.pack(crc32(fields)):
+            sequence, position, first, last, codec, *rows = layout.unpack(fields)
+            row_span = (rows[0], rows[1]) if rows and tuple(rows) != _NO_ROWS else None
+            intent = None if (first, last, codec) == _NO_INTENT else Intent(first, last, codec, row_span)
+            return sequence, Committed(partition, position, intent)
+    return None
 
 
 def _newest(content: bytes, marker: bytes, partition: Partition) -> tuple[int, Committed] | None:

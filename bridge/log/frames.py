@@ -4,7 +4,8 @@
     | org | plane | value
 
 Little endian. `crc32` covers all that follows it; `head_crc32` the fixed fields behind it, so that a record cut short
-can be told from a damaged one; `length` counts the whole frame; `org` and `plane` are lengths in bytes. The marker
+can be told from a damaged one; `length` counts the whole frame; `org` and `plane` are lengths in bytes. A replayed
+dead letter's id follows the plane behind a NUL, which no plane's id has. The marker
 comes from the log's random id: a sender who knows this format still cannot hide a frame of another organisation inside
 a value, where a reader that searches behind damage would find it.
 """
@@ -67,9 +68,13 @@ class Span:
     offset: int
 
 
+def _plane(record: Record) -> bytes:
+    return f"{record.plane}\0{record.dead_letter}".encode() if record.dead_letter else record.plane.encode()
+
+
 def frame_bytes(record: Record) -> int:
     """The record's size in the file. Raises `ValueError` if it does not fit a frame, which only a bug can cause."""
-    org_bytes, plane_bytes = len(record.org.encode()), len(record.plane.encode())
+    org_bytes, plane_bytes = len(record.org.encode()), len(_plane(record))
     size = _HEAD.size + org_bytes + plane_bytes + len(record.value)
     if max(org_bytes, plane_bytes) > _MAX_NAME_BYTES or size > _MAX_FRAME_BYTES:
         raise ValueError(f"a record of {size} bytes (org {org_bytes}, plane {plane_bytes}) fits no frame")
@@ -78,7 +83,7 @@ def frame_bytes(record: Record) -> int:
 
 def encode(marker: bytes, offset: int, record: Record) -> tuple[bytes, bytes]:
     """The frame in two parts, the second of which is the value itself: nothing large is copied."""
-    org, plane, value = record.org.encode(), record.plane.encode(), record.value
+    org, plane, value = record.org.encode(), _plane(record), record.value
     size = _HEAD.size + len(org) + len(plane) + len(value)
     fields = _FIELDS.pack(size, offset, record.received_at_unix_nano, record.items, len(org), len(plane))
     summed = b"".join((_SUM.pack(crc32(fields)), fields, org, plane))
@@ -159,9 +164,9 @@ def _frame_at(window: _Window, position: int, floor: int) -> Frame | None:
         return None
     chunk, org_at, value_at = window.chunk, index + _HEAD.size, index + _HEAD.size + org_bytes + plane_bytes
     org = chunk[org_at : org_at + org_bytes].decode()
-    plane = chunk[org_at + org_bytes : value_at].decode()
+    plane, _, dead_letter = chunk[org_at + org_bytes : value_at].decode().partition("\0")
     value = chunk[value_at : index + size]
-    record = Record(window.source.signal, org, plane, received_at_unix_nano, items, value)
+    record = Record(window.source.signal, org, plane, received_at_unix_nano, items, value, dead_letter=dead_letter)
     return Frame(position, size, ReadRecord(offset, record))
 
 

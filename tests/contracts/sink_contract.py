@@ -11,7 +11,7 @@ from typing import Protocol
 import pytest
 
 from bridge.columns import to_table
-from bridge.model import Batch, Record, Signal
+from bridge.model import OTLP_SIGNALS, Batch, Record, Signal
 from sinks import Sink
 from tests.load import Book
 
@@ -57,13 +57,13 @@ class SinkContract(ABC):
         async with self.open() as opened:
             yield opened
 
-    @pytest.mark.parametrize("signal", list(Signal))
+    @pytest.mark.parametrize("signal", list(OTLP_SIGNALS))
     async def test_what_is_written_is_there_on_return(self, opened: Opened, signal: Signal) -> None:
         """Every row of the batch is visible, once, when `write` has returned."""
         await opened.sink.write(batch_of(signal, 100))
         assert sorted(await opened.ids(signal)) == expected(100)
 
-    @pytest.mark.parametrize("signal", list(Signal))
+    @pytest.mark.parametrize("signal", list(OTLP_SIGNALS))
     async def test_the_same_token_again_changes_nothing(self, opened: Opened, signal: Signal) -> None:
         """A repeat is dropped, in the base table and in the view's target, also with other batches between."""
         batch = batch_of(signal, 50, first=1)
@@ -105,9 +105,9 @@ class SinkContract(ABC):
 
     async def test_batches_side_by_side_are_all_there(self, opened: Opened) -> None:
         """Concurrent writes do not mix up their tokens or rows."""
-        batches = [batch_of(signal, 20, first=1 + 20 * n) for n in range(8) for signal in Signal]
+        batches = [batch_of(signal, 20, first=1 + 20 * n) for n in range(8) for signal in OTLP_SIGNALS]
         await asyncio.gather(*(opened.sink.write(batch) for batch in batches))
-        for signal in Signal:
+        for signal in OTLP_SIGNALS:
             assert sorted(await opened.ids(signal)) == expected(160)
 
     async def test_a_cancelled_write_can_be_repeated(self, opened: Opened) -> None:

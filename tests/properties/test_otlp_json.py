@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from bridge.errors import Malformed, TooLarge
-from bridge.model import Signal
+from bridge.model import OTLP_SIGNALS, Signal
 from bridge.otlp import json as otlp_json
 from tests.otlp_strategies import REQUESTS
 
@@ -46,7 +46,7 @@ def _value(field: Any, value: Any, style: int) -> Any:
     return value
 
 
-@pytest.mark.parametrize("signal", list(Signal))
+@pytest.mark.parametrize("signal", list(OTLP_SIGNALS))
 @slow
 @given(data=st.data(), style=st.integers(0, 29))
 def test_json_and_protobuf_are_the_same_request(signal: Signal, data: st.DataObject, style: int) -> None:

@@ -59,7 +59,7 @@ def test_an_intent_is_committed_before_and_the_position_after() -> None:
     begun = offsets.begin(Committed(PARTITION, 5), [read(5), read(6), read(9)], codec=3)
     assert begun == Committed(PARTITION, 5, Intent(5, 9, 3))
     assert offsets.finish(begun) == Committed(PARTITION, 10)
-    assert offsets.token_of("log", begun) == "log:otlp_spans:0:5-9:3"
+    assert offsets.token_of("log", begun, [read(5), read(6), read(9)]) == "log:otlp_spans:0:5-9:3:0"
 
 
 def test_a_batch_cannot_begin_while_another_is_announced() -> None:

@@ -1,0 +1,242 @@
+"""From the settings tree to the objects of each part; beside app.py the only place that meets concrete ones."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bridge.admission import Budget
+from bridge.batch import BatchPolicy
+from bridge.deliver import Deliver, DeliverPolicy
+from bridge.errors import Malformed, PermissionDenied
+from bridge.health import Health
+from bridge.ingest import Ingest
+from bridge.ledger import Ledger
+from bridge.letters import LetterBox, LetterLimit
+from bridge.log import LogAppender, LogReader
+from bridge.log.kafka_client import KafkaSettings
+from bridge.model import Partition, Record
+from bridge.otlp.receiver import Receiver
+from bridge.process import give_memory_back
+from bridge.settings import Settings
+from bridge.telemetry import Metrics
+from bridge.writer import Exit
+from enrichers import Enricher, compose, load_enricher
+from enrichers.catalog import Catalog, DataPlane, single_plane_catalog
+from enrichers.catalog_file import CatalogFile, open_catalog
+from enrichers.redaction import RedactionRules
+from enrichers.tenancy import limit_attributes, place
+from sinks import Sink
+from sinks.clickhouse import ClickHouseSettings
+from sinks.ddl import SchemaOptions
+
+if TYPE_CHECKING:
+    pass
+
+
+SINK_NAME = "clickhouse"
+
+
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """Who may call: a catalog file, or without one the single local plane."""
+
+    file: CatalogFile | None
+    fixed: Catalog | None
+    local_plane: DataPlane | None
+
+    def current(self) -> Catalog:
+        catalog = self.file.current if self.file is not None else self.fixed
+        assert catalog is not None  # noqa: S101 - one of the two is set
+        return catalog
+
+
+def count_lost(metrics: Metrics) -> Callable[[Partition, int], None]:
+    def count(partition: Partition, records: int) -> None:
+        metrics.lost_records.labels(partition.topic, str(partition.number)).inc(records)
+
+    return count
+
+
+def load_identities(settings: Settings) -> Identities:
+    if settings.catalog.file is not None:
+        return Identities(open_catalog(settings.catalog.file), None, None)
+    catalog, local_plane = single_plane_catalog(settings.catalog.default_organization)
+    return Identities(None, catalog, local_plane)
+
+
+def build_enricher(settings: Settings) -> Enricher:
+    own = [load_enricher(path) for path in settings.enrich.enrichers]
+    return compose([limit_attributes(settings.receive.max_attributes_per_resource), place, *own])
+
+
+def build_ingest(
+    settings: Settings, identities: Identities, appender: LogAppender, ledger: Ledger, metrics: Metrics
+) -> Ingest:
+    enrich = settings.enrich
+    rules = RedactionRules.of({rule.key: rule.action for rule in enrich.redact}, enrich.redact_salt.get_secret_value())
+    return Ingest(
+        appender, identities.current, build_enricher(settings), rules, settings.log.max_record_bytes, metrics, ledger
+    )
+
+
+def build_receiver(
+    settings: Settings, identities: Identities, appender: LogAppender, ledger: Ledger, metrics: Metrics
+) -> Receiver:
+    receive = settings.receive
+    return Receiver(
+        ingest=build_ingest(settings, identities, appender, ledger, metrics),
+        budget=Budget(receive.max_in_flight_bytes, give_memory_back),
+        catalog=identities.current,
+        local_plane=identities.local_plane,
+        is_mtls=receive.tls is not None and receive.tls.client_ca_file is not None,
+        max_request_bytes=receive.max_request_bytes,
+        read_timeout_seconds=receive.read_timeout_seconds,
+        metrics=metrics,
+    )
+
+
+def build_deliver(settings: Settings, reader: LogReader, out: Exit) -> Deliver:
+    deliver = settings.deliver
+    policy = DeliverPolicy(
+        BatchPolicy(deliver.max_rows, deliver.max_bytes, deliver.max_age_seconds),
+        deliver.max_pending_bytes,
+        deliver.retry_initial_seconds,
+        deliver.retry_max_seconds,
+    )
+    return Deliver(reader, out, policy)
+
+
+def build_exit(
+    settings: Settings, sink: Sink, letters: LetterBox, *, identities: Identities, ledger: Ledger, metrics: Metrics
+) -> Exit:
+    deliver = settings.deliver
+    return Exit(
+        sink=sink,
+        sink_name=SINK_NAME,
+        slots=asyncio.Semaphore(deliver.max_inserts_in_flight),
+        letters=letters,
+        limit=LetterLimit(deliver.max_dead_letters_per_minute),
+        accept_foreign=build_foreign(settings, identities, metrics),
+        metrics=metrics,
+        ledger=ledger,
+    )
+
+
+def build_foreign(settings: Settings, identities: Identities, metrics: Metrics) -> Callable[[Record], list[Record]]:
+    """What makes others' records ours: enriched as if the configured data plane had sent them, whole or not at all."""
+    ingest = build_ingest(settings, identities, Nowhere(), Ledger(), metrics)
+    name = settings.kafka.foreign_data_plane
+
+    def plane() -> DataPlane | None:
+        if identities.local_plane is not None:
+            return identities.local_plane
+        return next((plane for plane in identities.current().planes if plane.id == name), None)
+
+    def accept(record: Record) -> list[Record]:
+        sender = plane()
+        if sender is None:
+            raise PermissionDenied(
+                "the record was not written by headrace; kafka.foreign_data_plane names no data plane of the catalog",
+                reason="foreign_record",
+            )
+        prepared = ingest.prepare_bytes(record.signal, record.value, sender)
+        if prepared.rejections.items:
+            reason = next(iter(prepared.rejections.items))
+            raise Malformed(prepared.rejections.text(record.signal), reason=reason)
+        at, letter = record.received_at_unix_nano, record.dead_letter
+        return [replace(each, received_at_unix_nano=at, dead_letter=letter) for each in prepared.records]
+
+    return accept
+
+
+class Nowhere:
+    """An appender for an ingest that only prepares."""
+
+    async def append(self, records: Sequence[Record]) -> None:
+        raise AssertionError(f"{len(records)} records were to be appended nowhere")
+
+
+def build_health(
+    settings: Settings,
+    metrics: Metrics,
+    identities: Identities,
+    *,
+    receiver: Receiver | None = None,
+    deliver: Deliver | None = None,
+    reader: LogReader | None = None,
+) -> Health:
+    store = settings.clickhouse
+    slowest_insert_seconds = store.connect_timeout_seconds + store.send_receive_timeout_seconds
+    return Health(
+        metrics=metrics,
+        no_progress_seconds=settings.deliver.no_progress_seconds,
+        # a lane goes round after every insert attempt; twice the longest one is a lane that hangs
+        stuck_loop_seconds=2.0 * slowest_insert_seconds + settings.deliver.retry_max_seconds,
+        max_record_bytes=settings.log.max_record_bytes,
+        budget=receiver.budget if receiver is not None else None,
+        lanes=deliver.health if deliver is not None else None,
+        lag=reader.lag if reader is not None else lambda: (),
+        catalog=identities.file,
+    )
+
+
+def letters_path(settings: Settings) -> Path:
+    return settings.data_dir / "dead-letters.jsonl"
+
+
+def kafka_settings(settings: Settings) -> KafkaSettings:
+    kafka = settings.kafka
+    password = kafka.sasl_plain_password
+    return KafkaSettings(
+        bootstrap_servers=kafka.bootstrap_servers,
+        group_id=kafka.group_id,
+        topic_prefix=kafka.topic_prefix,
+        partitions=kafka.partitions,
+        replication_factor=kafka.replication_factor,
+        create_topics=kafka.create_topics,
+        by_trace=kafka.key == "org_trace_id",
+        max_record_bytes=settings.log.max_record_bytes,
+        append_timeout_seconds=kafka.append_timeout_seconds,
+        linger_ms=kafka.linger_ms,
+        fetch_max_bytes=kafka.fetch_max_bytes,
+        max_partition_fetch_bytes=kafka.max_partition_fetch_bytes,
+        session_timeout_ms=kafka.session_timeout_ms,
+        rebalance_timeout_ms=kafka.rebalance_timeout_ms,
+        security_protocol=kafka.security_protocol,
+        sasl_mechanism=kafka.sasl_mechanism,
+        sasl_plain_username=kafka.sasl_plain_username,
+        sasl_plain_password=password.get_secret_value() if password is not None else None,
+        ssl_cafile=kafka.ssl_cafile,
+        ssl_certfile=kafka.ssl_certfile,
+        ssl_keyfile=kafka.ssl_keyfile,
+        ssl_check_hostname=kafka.ssl_check_hostname,
+    )
+
+
+def clickhouse_settings(settings: Settings) -> ClickHouseSettings:
+    store = settings.clickhouse
+    return ClickHouseSettings(
+        interface=store.interface,
+        host=store.host,
+        port=store.port,
+        username=store.username,
+        password=store.password.get_secret_value(),
+        database=store.database,
+        data_path=settings.data_dir / "clickhouse",
+        compression=store.compression,
+        connect_timeout_seconds=store.connect_timeout_seconds,
+        send_receive_timeout_seconds=store.send_receive_timeout_seconds,
+        verify=store.verify,
+        ca_cert=store.ca_cert,
+        client_cert=store.client_cert,
+        client_cert_key=store.client_cert_key,
+        # one for the schema and questions beside the inserts
+        threads=settings.deliver.max_inserts_in_flight + 1,
+    )
+
+
+def schema_options(settings: Settings) -> SchemaOptions:
+    store = settings.clickhouse
+    return SchemaOptions(store.database, store.logs_ttl_days, store.traces_ttl_days, store.cluster)

@@ -1,0 +1,178 @@
+"""What every Kafka client of the bridge has in common: connecting, topics, and what an error means."""
+
+import logging
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.helpers import create_ssl_context
+
+from bridge.errors import LogUnavailable, SettingsInvalid
+from bridge.model import Signal
+
+logger = logging.getLogger(__name__)
+
+DEAD_LETTER_TOPIC: Final = "otlp_dlq"
+# key, headers and framing beside a record's value, and what zstd adds to bytes it cannot compress
+MESSAGE_OVERHEAD_BYTES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """Where the cluster is and how the bridge uses it. Names of connection options are aiokafka's."""
+
+    bootstrap_servers: tuple[str, ...]
+    group_id: str
+    topic_prefix: str
+    partitions: int
+    replication_factor: int
+    create_topics: bool
+    by_trace: bool
+    max_record_bytes: int
+    append_timeout_seconds: float
+    linger_ms: int
+    fetch_max_bytes: int
+    max_partition_fetch_bytes: int
+    session_timeout_ms: int
+    rebalance_timeout_ms: int
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_plain_username: str | None = None
+    sasl_plain_password: str | None = None
+    ssl_cafile: Path | None = None
+    ssl_certfile: Path | None = None
+    ssl_keyfile: Path | None = None
+    ssl_check_hostname: bool = True
+
+    def topic(self, name: str) -> str:
+        """What a topic is called in the cluster."""
+        return f"{self.topic_prefix}{name}"
+
+    @property
+    def max_message_bytes(self) -> int:
+        return self.max_record_bytes + MESSAGE_OVERHEAD_BYTES
+
+
+def connection_options(settings: KafkaSettings) -> dict[str, Any]:
+    """Keyword arguments that every aiokafka client takes. Raises `SettingsInvalid` if a certificate cannot be read."""
+    return {
+        "bootstrap_servers": list(settings.bootstrap_servers),
+        "client_id": "headrace",
+        "security_protocol": settings.security_protocol,
+        "sasl_mechanism": settings.sasl_mechanism,
+        "sasl_plain_username": settings.sasl_plain_username,
+        "sasl_plain_password": settings.sasl_plain_password,
+        "ssl_context": _ssl_context(settings),
+    }
+
+
+def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
+    if not settings.security_protocol.endswith("SSL"):
+        return None
+    files = (settings.ssl_cafile, settings.ssl_certfile, settings.ssl_keyfile)
+    cafile, certfile, keyfile = (None if path is None else str(path) for path in files)
+    try:
+        context: ssl.SSLContext = create_ssl_context(cafile=cafile, certfile=certfile, keyfile=keyfile)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsInvalid(f"kafka.ssl_cafile, ssl_certfile or ssl_keyfile cannot be used: {error}") from error
+    context.check_hostname = settings.ssl_check_hostname
+    return context
+
+
+def unavailable(error: BaseException, doing: str) -> LogUnavailable:
+    """A client's error as the log's. `reason` is the client's name for it, so that metrics tell them apart."""
+    text = str(error) or type(error).__name__
+    return LogUnavailable(f"kafka: {doing}: {text}", reason=f"kafka_{type(error).__name__}")
+
+
+@asynccontextmanager
+async def open_admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A connected admin client. Raises `LogUnavailable` if no broker answers."""
+    client = AIOKafkaAdminClient(**connection_options(settings), request_timeout_ms=10_000)
+    try:
+        try:
+            await client.start()
+        except (TimeoutError, KafkaError, OSError) as error:
+            servers = ", ".join(settings.bootstrap_servers)
+            raise unavailable(error, f"no broker answers at kafka.bootstrap_servers ({servers})") from error
+        yield client
+    finally:
+        await client.close()
+
+
+async def cluster_id(client: AIOKafkaAdminClient) -> str:
+    try:
+        return str((await client.describe_cluster())["cluster_id"])
+    except KafkaError as error:
+        raise unavailable(error, "cannot describe the cluster") from error
+
+
+async def check_topics(client: AIOKafkaAdminClient, settings: KafkaSettings) -> None:
+    """Return when every topic is there and takes our largest record; missing ones are created if allowed.
+
+    Raises `SettingsInvalid` naming topics that are missing or too small, `LogUnavailable` if the cluster cannot say.
+    """
+    try:
+        there = set(await client.list_topics())
+        missing = [topic for topic in wanted_topics(settings) if topic.name not in there]
+        if missing and not settings.create_topics:
+            names = ", ".join(topic.name for topic in missing)
+            raise SettingsInvalid(f"kafka: missing topics: {names}; create them, or allow it with kafka.create_topics")
+        if missing:
+            await _create(client, missing)
+        await _check_sizes(client, settings)
+    except KafkaError as error:
+        raise unavailable(error, "cannot check the topics") from error
+
+
+def wanted_topics(settings: KafkaSettings) -> list[NewTopic]:
+    size = {"max.message.bytes": str(max(1_048_588, settings.max_message_bytes))}
+    factor = settings.replication_factor
+    data = [
+        NewTopic(settings.topic(signal.topic), _partitions(signal, settings), factor, topic_configs=size)
+        for signal in Signal
+    ]
+    # compacted: a letter's later states replace it, letters that wait are kept for ever; its JSON is base64 of an item
+    letters = {"cleanup.policy": "compact", "max.message.bytes": str(2 * settings.max_message_bytes)}
+    return [*data, NewTopic(settings.topic(DEAD_LETTER_TOPIC), 1, factor, topic_configs=letters)]
+
+
+def _partitions(signal: Signal, settings: KafkaSettings) -> int:
+    return 1 if signal is Signal.LEDGER else settings.partitions
+
+
+async def _create(client: AIOKafkaAdminClient, missing: Sequence[NewTopic]) -> None:
+    answer = await client.create_topics(list(missing), timeout_ms=30_000)
+    for topic, code, *_ in answer.topic_errors:
+        error = for_code(code)
+        if code and error is not TopicAlreadyExistsError:
+            raise SettingsInvalid(f"kafka: topic {topic} cannot be created: {error.__name__}: {error.description}")
+        logger.info("created topic", extra={"fields": {"topic": topic}})
+
+
+async def _check_sizes(client: AIOKafkaAdminClient, settings: KafkaSettings) -> None:
+    names = [settings.topic(signal.topic) for signal in Signal]
+    for name, limit in (await _message_limits(client, names)).items():
+        if limit < settings.max_message_bytes:
+            raise SettingsInvalid(
+                f"kafka: topic {name} has max.message.bytes {limit}, smaller than the largest record"
+                f" ({settings.max_message_bytes}); raise it, or lower log.max_record_bytes"
+            )
+
+
+async def _message_limits(client: AIOKafkaAdminClient, names: Sequence[str]) -> Mapping[str, int]:
+    """`max.message.bytes` of each topic; a cluster that does not let us look leaves it to the first produce."""
+    asked = [ConfigResource(ConfigResourceType.TOPIC, name, {"max.message.bytes": None}) for name in names]
+    limits: dict[str, int] = {}
+    for answer in await client.describe_configs(asked):
+        for code, _, _, name, entries in (resource[:5] for resource in answer.resources):
+            if not code:
+                found = {key: value for key, value, *_ in entries}
+                limits[name] = int(found["max.message.bytes"])
+    return limits

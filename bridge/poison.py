@@ -1,0 +1,113 @@
+"""Which records of a batch can become rows, and the dead letters of those that cannot. Pure, and the same for the same
+records: a replay after a crash sorts as the first attempt did."""
+
+import json
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bridge.columns import to_table
+from bridge.errors import BridgeError, Malformed, Permanent, RejectedBySink
+from bridge.letters import WHOLE_RECORD, DeadLetter, letter_id
+from bridge.messages import SHAPES, count_items, item_at, parse
+from bridge.model import Origin, Partition, ReadRecord, Record, Signal
+
+# Takes a record of somebody else and returns it enriched, cut by organisation. Raises `Permanent`.
+AcceptForeign = Callable[[Record], Sequence[Record]]
+
+_COLUMN = re.compile(r"[Cc]olumn[: ]+[`']?([A-Za-z_][\w.]*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """`good` have one table row an item, in order; `letters` are for the rest; `adopted` of the good were others'."""
+
+    good: list[ReadRecord]
+    letters: list[DeadLetter]
+    adopted: list[Record]
+
+
+def sort_out(
+    partition: Partition, records: Sequence[ReadRecord], accept_foreign: AcceptForeign, *, is_strict: bool
+) -> Sorted:
+    """`is_strict` looks into every record by itself: for a batch that turned out not to be OTLP as a whole."""
+    good: list[ReadRecord] = []
+    letters: list[DeadLetter] = []
+    adopted: list[Record] = []
+    for read in records:
+        try:
+            accepted = _readable(read.record, accept_foreign)
+            if is_strict:
+                to_table(partition.signal, accepted)
+        except Permanent as error:
+            letters.append(_letter(partition, read, WHOLE_RECORD, read.record.value, error))
+        else:
+            good += [ReadRecord(read.offset, record) for record in accepted]
+            if read.record.origin is Origin.FOREIGN:
+                adopted += accepted
+    return Sorted(good, letters, adopted)
+
+
+def _readable(record: Record, accept_foreign: AcceptForeign) -> Sequence[Record]:
+    if record.origin is Origin.OURS:
+        return (record,)
+    if record.origin is Origin.UNREADABLE:
+        raise Malformed("its headers are not those of this version", reason="unreadable_headers")
+    if not record.value:
+        return ()
+    return accept_foreign(record)
+
+
+def items_of(signal: Signal, record: Record) -> int:
+    """How many rows a record makes; the header may have been written by anybody."""
+    if signal is Signal.LEDGER:
+        return len(json.loads(record.value))
+    shape = SHAPES[signal]
+    request = parse(signal, record.value)
+    return sum(count_items(shape, entry) for entry in getattr(request, shape.resources))
+
+
+def locate(signal: Signal, good: Sequence[ReadRecord], row: int) -> tuple[ReadRecord, int]:
+    """The record of a row, and which of its items it is."""
+    for read in good:
+        items = items_of(signal, read.record)
+        if row < items:
+            return read, row
+        row -= items
+    raise IndexError(f"row {row} lies beyond the batch")
+
+
+def letter_of_row(partition: Partition, good: Sequence[ReadRecord], row: int, error: BridgeError) -> DeadLetter:
+    """The letter of one item that the store has refused."""
+    read, index = locate(partition.signal, good, row)
+    return _letter(partition, read, index, item_at(partition.signal, read.record.value, index), error)
+
+
+def id_of_row(partition: Partition, good: Sequence[ReadRecord], row: int) -> str:
+    read, index = locate(partition.signal, good, row)
+    return letter_id(partition, read, index)
+
+
+def _letter(partition: Partition, read: ReadRecord, index: int, value: bytes, error: BridgeError) -> DeadLetter:
+    record, text = read.record, str(error)
+    column = _COLUMN.search(text)
+    return DeadLetter(
+        id=letter_id(partition, read, index),
+        signal=partition.signal,
+        topic=partition.topic,
+        partition=partition.number,
+        offset=read.offset,
+        index=index,
+        org=record.org,
+        plane=record.plane,
+        items=record.items if index == WHOLE_RECORD else 1,
+        received_at_unix_nano=record.received_at_unix_nano,
+        dead_at_unix_nano=time.time_ns(),
+        reason=error.reason,
+        code=error.code if isinstance(error, RejectedBySink) else 0,
+        column=column.group(1) if column else "",
+        message=text[:1000],
+        is_otlp=index != WHOLE_RECORD,
+        value=value,
+    )

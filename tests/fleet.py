@@ -1,0 +1,168 @@
+"""Several roles of `headrace` on one Kafka and one ClickHouse, as processes, with topics and a database of their own."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import clickhouse_connect
+
+from tests.kafka_service import KafkaBroker
+from tests.program import Program
+from tests.services import ClickHouseServer
+
+DRAIN_SECONDS = 120.0
+
+
+@dataclass(slots=True)
+class Fleet:
+    directory: Path
+    broker: KafkaBroker
+    server: ClickHouseServer
+    name: str
+    receivers: list[Program] = field(default_factory=list)
+    delivers: list[Program] = field(default_factory=list)
+    extra: dict[str, str] = field(default_factory=dict)
+    began: float = field(default_factory=time.time)
+    store_port: int = 0
+
+    def settings(self) -> dict[str, str]:
+        return {
+            "HEADRACE_KAFKA__BOOTSTRAP_SERVERS": f'["{self.broker.address}"]',
+            "HEADRACE_KAFKA__TOPIC_PREFIX": f"{self.name}-",
+            "HEADRACE_KAFKA__GROUP_ID": f"{self.name}-deliver",
+            "HEADRACE_KAFKA__PARTITIONS": "4",
+            "HEADRACE_KAFKA__SESSION_TIMEOUT_MS": "6000",
+            "HEADRACE_KAFKA__REPLICATION_FACTOR": "1",
+            "HEADRACE_CLICKHOUSE__INTERFACE": "http",
+            "HEADRACE_CLICKHOUSE__PORT": str(self.store_port or self.server.http_port),
+            "HEADRACE_CLICKHOUSE__DATABASE": self.name,
+            "HEADRACE_CLICKHOUSE__SEND_RECEIVE_TIMEOUT_SECONDS": "5",
+            "HEADRACE_DELIVER__MAX_AGE_SECONDS": "0.2",
+            "HEADRACE_DELIVER__RETRY_MAX_SECONDS": "1",
+            **self.extra,
+        }
+
+    def start(self, receivers: int, delivers: int) -> None:
+        """Return when all answer."""
+        made = [self.add("receive") for _ in range(receivers)] + [self.add("deliver") for _ in range(delivers)]
+        for program in made:
+            program.wait_until_up()
+
+    def add(self, role: str) -> Program:
+        """One more process, spawned."""
+        team = self.receivers if role == "receive" else self.delivers
+        folder = self.directory / f"{role}-{len(team)}"
+        folder.mkdir(parents=True)
+        program = Program(folder, self.settings(), role)
+        team.append(program)
+        program.spawn()
+        return program
+
+    @property
+    def programs(self) -> list[Program]:
+        return [*self.receivers, *self.delivers]
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A command of `headrace` with the fleet's settings."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
+        environ = {**inherited, **self.settings(), "HEADRACE_DATA_DIR": str(self.directory / "none")}
+        command = [sys.executable, "-m", "bridge", *arguments]
+        return subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=300)
+
+    def check_ledger(self, wait_seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
+        since, until = (datetime.fromtimestamp(at, UTC).isoformat() for at in (self.began - 60, time.time() + 120))
+        return self.run("ledger", "check", "--from", since, "--to", until, "--wait-seconds", f"{wait_seconds:g}")
+
+    def wait_until(self, is_true: Callable[[], bool], what: str, seconds: float = DRAIN_SECONDS) -> None:
+        deadline = time.monotonic() + seconds
+        while not is_true():
+            if time.monotonic() > deadline:
+                outputs = "\n".join(program.output()[-2000:] for program in self.programs)
+                raise RuntimeError(f"not {what} after {seconds:g} s\n{outputs}")
+            time.sleep(0.1)
+
+    def is_drained(self) -> bool:
+        """Every partition has an owner here, and none has lag."""
+        try:
+            lags = [line for program in self.delivers for line in _samples(program, "bridge_log_lag_records{")]
+        except OSError:
+            return False
+        wanted = 2 * int(self.settings()["HEADRACE_KAFKA__PARTITIONS"])
+        data = [line for line in lags if "headrace_ledger" not in line]
+        return len(data) == wanted and all(line.endswith(" 0.0") for line in data)
+
+    def kill(self) -> None:
+        for program in self.programs:
+            if program.process is not None and program.process.poll() is None:
+                program.kill()
+
+
+def _samples(program: Program, start: str) -> list[str]:
+    return [line for line in program.get("/metrics")[1].splitlines() if line.startswith(start)]
+
+
+@contextmanager
+def fleet(directory: Path, broker: KafkaBroker, server: ClickHouseServer, name: str, **extra: str) -> Iterator[Fleet]:
+    """An empty fleet; all its processes are gone with the block. Names of settings as in Program's `running`."""
+    made = Fleet(directory, broker, server, name)
+    made.extra = {f"HEADRACE_{key.upper()}": value for key, value in extra.items()}
+    try:
+        yield made
+    finally:
+        made.kill()
+
+
+class Tables:
+    """What the store holds of a fleet, asked with its own client."""
+
+    def __init__(self, server: ClickHouseServer, database: str) -> None:
+        self._client = clickhouse_connect.get_client(host="127.0.0.1", port=server.http_port)
+        self.database = database
+
+    def wait(self, seconds: float = 60.0) -> None:
+        """Return when the tables are there, with a view on each."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                self._create_views()
+            except clickhouse_connect.driver.exceptions.DatabaseError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
+
+    def _create_views(self) -> None:
+        for table in ("otel_traces", "otel_logs"):
+            seen = f"{self.database}.{table}_seen"
+            self.run(
+                f"CREATE TABLE IF NOT EXISTS {seen} (SpanId String) ENGINE = MergeTree ORDER BY SpanId"
+                " SETTINGS non_replicated_deduplication_window = 10000"
+            )
+            self.run(
+                f"CREATE MATERIALIZED VIEW IF NOT EXISTS {seen}_mv TO {seen} AS SELECT SpanId FROM {self.database}.{table}"
+            )
+
+    def refuse(self, suffix: str) -> None:
+        """From now on the tables take no id that ends so: the poison of the dead-letter faults."""
+        for table in ("otel_traces", "otel_logs"):
+            self.run(
+                f"ALTER TABLE {self.database}.{table} ADD CONSTRAINT no_poison CHECK NOT endsWith(SpanId, '{suffix}')"
+            )
+
+    def run(self, sql: str) -> None:
+        self._client.command(sql)
+
+    def counts(self, table: str) -> dict[str, int]:
+        """How often each id is there."""
+        rows = self._client.query(f"SELECT SpanId, count() FROM {self.database}.{table} GROUP BY SpanId").result_rows
+        return {str(name): int(count) for name, count in rows}
+
+    def close(self) -> None:
+        self._client.close()
