@@ -13,6 +13,11 @@ MAX_WAIT_SECONDS = 1.0
 RETRY_AFTER_SECONDS = (1.0, 3.0)
 
 
+def jittered(seconds: float) -> float:
+    """A wait with up to a tenth more, so that those who wait do not come back together."""
+    return seconds * (1.0 + 0.1 * random.random()) + 0.001  # noqa: S311 - jitter, not a secret
+
+
 def retry_hint_seconds() -> float:
     return random.uniform(*RETRY_AFTER_SECONDS)  # noqa: S311 - jitter, not a secret
 

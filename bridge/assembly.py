@@ -19,6 +19,7 @@ from bridge.log.kafka_client import KafkaSettings
 from bridge.model import Partition, Record
 from bridge.otlp.receiver import Receiver
 from bridge.process import give_memory_back
+from bridge.quota import Quotas
 from bridge.settings import Settings
 from bridge.telemetry import Metrics
 from bridge.writer import Exit
@@ -75,9 +76,17 @@ def build_ingest(
     settings: Settings, identities: Identities, appender: LogAppender, ledger: Ledger, metrics: Metrics
 ) -> Ingest:
     enrich = settings.enrich
+    quotas = Quotas(lambda org: identities.current().quota_of(org))
     rules = RedactionRules.of({rule.key: rule.action for rule in enrich.redact}, enrich.redact_salt.get_secret_value())
     return Ingest(
-        appender, identities.current, build_enricher(settings), rules, settings.log.max_record_bytes, metrics, ledger
+        appender,
+        identities.current,
+        build_enricher(settings),
+        rules,
+        settings.log.max_record_bytes,
+        metrics,
+        ledger,
+        quotas,
     )
 
 
@@ -179,6 +188,7 @@ def build_health(
         lanes=deliver.health if deliver is not None else None,
         lag=reader.lag if reader is not None else lambda: (),
         catalog=identities.file,
+        quotas=receiver.ingest.quotas if receiver is not None else None,
     )
 
 

@@ -3,6 +3,7 @@
 BridgeError
   Retryable(retry_after_seconds)   the same bytes may succeed later
     Overloaded                     the budget of bytes in flight is taken
+    QuotaExceeded                  the organisation has used up what it may send for now
     LogUnavailable                 the log cannot make data durable now
       LogFull                      it is at its size limit
     SinkUnavailable                the store is down, read-only or over its limits
@@ -40,6 +41,10 @@ class Retryable(BridgeError):
 
 class Overloaded(Retryable):
     reason = "overloaded"
+
+
+class QuotaExceeded(Retryable):
+    reason = "quota"
 
 
 class LogUnavailable(Retryable):

@@ -8,8 +8,10 @@ from typing import Protocol
 from bridge.admin import Check
 from bridge.admission import Budget
 from bridge.freshness import complete_until
+from bridge.ledger import MAX_ORGS
 from bridge.model import Partition, PartitionLag
 from bridge.patience import LaneHealth
+from bridge.quota import Quotas
 from bridge.telemetry import Metrics
 from enrichers.catalog_file import CatalogFile
 
@@ -44,6 +46,7 @@ class Health:
     lag: Callable[[], Sequence[PartitionLag]] = lambda: ()
     log: LogSize | None = None
     catalog: CatalogFile | None = None
+    quotas: Quotas | None = None
     is_draining: bool = False
     _moved: dict[Partition, tuple[int, float]] = field(default_factory=dict)
 
@@ -114,9 +117,19 @@ class Health:
             metrics.log_limit_bytes.set(self.log.max_bytes)
             metrics.log_damaged_bytes.set(self.log.damaged_bytes)
         self._refresh_lanes(now_unix_nano)
+        self._refresh_quotas()
         if self.catalog is not None:
             metrics.catalog_reloads.set(self.catalog.reloads)
             metrics.catalog_failures.set(self.catalog.failures)
+
+    def _refresh_quotas(self) -> None:
+        metrics = self.metrics
+        for gauge in (metrics.quota_limit, metrics.quota_available_ratio):
+            gauge.clear()
+        for org, bucket in list(self.quotas.buckets.items())[:MAX_ORGS] if self.quotas is not None else ():
+            metrics.quota_limit.labels(org, "bytes").set(bucket.quota.bytes_per_second)
+            metrics.quota_limit.labels(org, "items").set(bucket.quota.items_per_second)
+            metrics.quota_available_ratio.labels(org).set(bucket.ratio)
 
     def _refresh_lanes(self, now_unix_nano: int) -> None:
         """Gauges of partitions that went to another process go with them."""

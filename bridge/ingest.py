@@ -17,12 +17,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.errors import BridgeError
+from bridge.errors import BridgeError, QuotaExceeded
 from bridge.guard import Oversized, pieces
 from bridge.ledger import Ledger
 from bridge.log import LogAppender
 from bridge.messages import SHAPES, Shape, count_items, first_trace_id, parse, serialize_within
 from bridge.model import Record, Signal
+from bridge.quota import Cost, Quotas
 from bridge.telemetry import Metrics
 from enrichers import Enricher, Placement, Rejection
 from enrichers.catalog import Catalog, DataPlane
@@ -87,6 +88,7 @@ class Ingest:
     max_record_bytes: int
     metrics: Metrics
     ledger: Ledger = field(default_factory=Ledger)
+    quotas: Quotas = field(default_factory=lambda: Quotas(lambda _: None))
 
     def prepare_bytes(self, signal: Signal, body: bytes | bytearray, plane: DataPlane) -> Prepared:
         """Steps 1 to 3 of a protobuf body. Raises `Malformed`, `TooLarge`."""
@@ -112,7 +114,7 @@ class Ingest:
         self.metrics.received_items.labels(signal, transport).inc(accepted + rejected.total())
         try:
             if records:
-                await self.appender.append(records)
+                await self._append_within_quota(records)
         except BridgeError as error:
             self.metrics.refused_items.labels(signal, error.reason).inc(accepted)
             self._enter(prepared, is_appended=False)
@@ -125,6 +127,24 @@ class Ingest:
         for reason, items in rejected.items():
             self.metrics.rejected_items.labels(signal, reason).inc(items)
         return Outcome(accepted, rejected.total(), prepared.rejections.text(signal))
+
+    async def _append_within_quota(self, records: Sequence[Record]) -> None:
+        """Raises `QuotaExceeded`, or `LogUnavailable`, which costs the organisation nothing."""
+        costs: dict[str, Cost] = {}
+        for record in records:
+            before = costs.get(record.org, Cost(0, 0))
+            costs[record.org] = Cost(before.size_bytes + len(record.value), before.items + record.items)
+        try:
+            self.quotas.take(costs, time.monotonic())
+        except QuotaExceeded:
+            for record in records:
+                self.metrics.quota_refused_items.labels(record.org, record.signal).inc(record.items)
+            raise
+        try:
+            await self.appender.append(records)
+        except BaseException:
+            self.quotas.give_back(costs)
+            raise
 
     def _enter(self, prepared: Prepared, *, is_appended: bool) -> None:
         """Into the ledger: every item received is refused, rejected or appended."""

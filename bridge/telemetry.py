@@ -95,6 +95,17 @@ class Metrics:
             "transport",
             "outcome",
         )
+        self.quota_refused_items = counter(
+            "bridge_quota_refused_items", "Items refused because their organisation is over its quota.", "org", "signal"
+        )
+        self.quota_limit = gauge(
+            "bridge_quota_limit_per_second", "The quota of an organisation that has sent lately.", "org", "of"
+        )
+        self.quota_available_ratio = gauge(
+            "bridge_quota_available_ratio",
+            "What is left of its burst, from 0 to 1; the scarcer of bytes and items.",
+            "org",
+        )
         self.handshake_failures = counter(
             "bridge_receiver_tls_handshake_failures", "TLS connections that failed, HTTP listener.", "reason"
         )

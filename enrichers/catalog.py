@@ -5,10 +5,11 @@ An immutable snapshot, made from TOML by `parse_catalog`; `enrichers/catalog_fil
 
 import hashlib
 import hmac
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from bridge.errors import SettingsInvalid
@@ -16,6 +17,7 @@ from bridge.errors import SettingsInvalid
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Digests are found by their first digits, then compared whole in constant time.
 TOKEN_PREFIX_DIGITS = 8
+_UNLIMITED = 1e18
 _ANY: frozenset[str] | None = None
 
 
@@ -43,6 +45,23 @@ class Named:
         return self.uid or self.name
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What an organisation may send; the burst is so many seconds of it at once. Infinite is no limit."""
+
+    bytes_per_second: float = math.inf
+    items_per_second: float = math.inf
+    burst_seconds: float = 5.0
+
+    @property
+    def burst_bytes(self) -> float:
+        return min(self.bytes_per_second * self.burst_seconds, _UNLIMITED)
+
+    @property
+    def burst_items(self) -> float:
+        return min(self.items_per_second * self.burst_seconds, _UNLIMITED)
+
+
 # what a name or uid is looked up under: the kind and, for kinds inside others, the canonical ids above it
 Scope = tuple[str, ...]
 
@@ -55,6 +74,12 @@ class Catalog:
     names: Mapping[Scope, Named] = field(default_factory=dict)
     by_token: Mapping[str, Sequence[tuple[str, DataPlane]]] = field(default_factory=dict)
     by_spiffe_id: Mapping[str, DataPlane] = field(default_factory=dict)
+    quotas: Mapping[str, Quota] = field(default_factory=dict)
+    default_quota: Quota | None = None
+
+    def quota_of(self, org: str) -> Quota | None:
+        """Of an organisation by its canonical id; None is no limit."""
+        return self.quotas.get(org, self.default_quota)
 
     def plane_of_token(self, token: str) -> DataPlane | None:
         """Who has this bearer token; only digests are kept and compared."""
@@ -93,7 +118,7 @@ def parse_catalog(text: str) -> Catalog:
 
 
 _SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "organizations": ("name", "uid"),
+    "organizations": ("name", "uid", "quota"),
     "projects": ("organization", "name", "uid"),
     "components": ("organization", "project", "name", "uid"),
     "environments": ("organization", "name", "uid"),
@@ -107,10 +132,12 @@ class _Reader:
     def __init__(self) -> None:
         self.mistakes: list[str] = []
         self._names: dict[Scope, Named] = {}
+        self._quotas: dict[str, Quota] = {}
 
     def read(self, tree: Mapping[str, Any]) -> Catalog:
-        for key in sorted(tree.keys() - _SECTIONS.keys()):
-            self.mistakes.append(f"{key}: unknown key; allowed here: {', '.join(_SECTIONS)}")
+        for key in sorted(tree.keys() - _SECTIONS.keys() - {"default_quota"}):
+            self.mistakes.append(f"{key}: unknown key; allowed here: {', '.join(_SECTIONS)}, default_quota")
+        default_quota = self._quota("default_quota", tree.get("default_quota"))
         for section, kind in (
             ("organizations", "organization"),
             ("projects", "project"),
@@ -119,6 +146,9 @@ class _Reader:
         ):
             for where, entry in self._entries(tree, section):
                 self._add_named(where, kind, entry)
+                quota = self._quota(f"{where}.quota", entry.get("quota"))
+                if quota is not None:
+                    self._quotas[str(entry.get("uid") or entry.get("name"))] = quota
         planes: dict[str, DataPlane] = {}
         by_token: dict[str, DataPlane] = {}
         by_spiffe_id: dict[str, DataPlane] = {}
@@ -127,7 +157,9 @@ class _Reader:
             self._add(planes, f"{where}.id", [plane.id] if plane.id else [], plane)
             self._add(by_token, f"{where}.token_sha256s", self._tokens(where, entry), plane)
             self._add(by_spiffe_id, f"{where}.spiffe_ids", self._spiffe_ids(where, entry), plane)
-        return Catalog(tuple(planes.values()), self._names, _by_prefix(by_token), by_spiffe_id)
+        return Catalog(
+            tuple(planes.values()), self._names, _by_prefix(by_token), by_spiffe_id, self._quotas, default_quota
+        )
 
     def _entries(self, tree: Mapping[str, Any], section: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
         entries = tree.get(section, [])
@@ -142,6 +174,18 @@ class _Reader:
             for key in sorted(entry.keys() - set(_SECTIONS[section])):
                 self.mistakes.append(f"{where}.{key}: unknown key; allowed here: {', '.join(_SECTIONS[section])}")
             yield where, entry
+
+    def _quota(self, where: str, told: object) -> Quota | None:
+        if told is None:
+            return None
+        keys = [each.name for each in fields(Quota)]
+        if not isinstance(told, dict) or not told or told.keys() - set(keys):
+            self.mistakes.append(f"{where}: must be a table of {', '.join(keys)}")
+            return None
+        if not all(isinstance(value, int | float) and 0 < value < _UNLIMITED for value in told.values()):
+            self.mistakes.append(f"{where}: every value must be a number above 0")
+            return None
+        return Quota(**{key: float(value) for key, value in told.items()})
 
     def _text(self, where: str, entry: Mapping[str, Any], key: str, *, is_required: bool = True) -> str:
         value = entry.get(key, "")

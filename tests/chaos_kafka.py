@@ -1,4 +1,4 @@
-"""The chaos suite on real Kafka and ClickHouse: one fault at a time under load, then every acknowledged id is looked for.
+"""Chaos on real Kafka and ClickHouse: one fault at a time under load, then every acknowledged id is looked for.
 
     python -m tests.chaos_kafka [--runs 10] [--mixed-seconds 600] [--only TEXT]
 
@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bridge.model import OTLP_SIGNALS
 from tests.crash_at import RECEIVING, STEPS
@@ -26,8 +27,10 @@ from tests.proxy import Spoil, proxying
 from tests.services import ClickHouseServer, start_clickhouse
 
 TABLES = {"traces": "otel_traces", "logs": "otel_logs"}
-POISON = "00"
+POISON = "000"
 CLIENTS = 4
+# Between two requests of a client; taking batches apart is slow, and is not to fall behind for minutes.
+PAUSE_SECONDS, POISON_PAUSE_SECONDS = 0.02, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class World:
     fleet: Fleet
     dice: random.Random
     runs: int
+    has_poison: bool
 
 
 Fault = Callable[[World], Awaitable[int]]
@@ -126,7 +130,7 @@ async def store_killed(world: World) -> int:
 
 
 async def zombies(world: World) -> int:
-    """A deliver sleeps (SIGSTOP) until the group has given its partitions away, and wakes up in the middle of things."""
+    """A deliver sleeps (SIGSTOP) until its partitions were given away, and wakes up in the middle of things."""
     for _ in range(world.runs):
         await asyncio.sleep(world.dice.uniform(0.5, 1.5))
         program = world.dice.choice(world.fleet.delivers)
@@ -206,13 +210,15 @@ def mixed(seconds: float) -> Fault:
 
 
 @asynccontextmanager
-async def load(world: Fleet, book: Book, seed: int) -> AsyncIterator[None]:
+async def load(world: Fleet, book: Book, seed: int, pause_seconds: float) -> AsyncIterator[None]:
     """Clients send all the time, to all receivers."""
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         for client in range(CLIENTS):
             program = world.receivers[client // 2 % len(world.receivers)]
-            group.create_task(send(book, stop, program.grpc_port, program.http_port, seed * 100 + client, 0.005))
+            group.create_task(
+                send(book, stop, program.grpc_port, program.http_port, seed * 100 + client, pause_seconds)
+            )
         try:
             yield
             await asyncio.sleep(0.5)
@@ -224,7 +230,8 @@ def suffer(directory: Path, broker: KafkaBroker, server: ClickHouseServer, fault
     """One fault, from fresh processes to the verdict."""
     name = f"c{abs(hash((fault, str(directory)))) % 10**10}"
     partitions = str(world_of.partitions)
-    with fleet(directory, broker, server, name, kafka__partitions=partitions) as made:
+    extra = {"kafka__partitions": partitions, "deliver__max_dead_letters_per_minute": "1000000"}
+    with fleet(directory, broker, server, name, **extra) as made:
         made.start(world_of.receivers, world_of.delivers)
         tables = Tables(server, name)
         tables.wait()
@@ -232,7 +239,7 @@ def suffer(directory: Path, broker: KafkaBroker, server: ClickHouseServer, fault
             tables.refuse(POISON)
         book = Book()
         action = world_of.action or FAULTS[fault]
-        world = World(broker, server, made, random.Random(fault), world_of.runs)
+        world = World(broker, server, made, random.Random(fault), world_of.runs, has_poison(fault))
         runs = asyncio.run(_under_load(world, action, book))
         made.wait_until(made.is_drained, "drained")
         ledger = made.check_ledger()
@@ -259,7 +266,8 @@ class Outcome:
 
 
 async def _under_load(world: World, fault: Fault, book: Book) -> int:
-    async with load(world.fleet, book, seed=world.dice.randrange(1000)):
+    pause_seconds = POISON_PAUSE_SECONDS if world.has_poison else PAUSE_SECONDS
+    async with load(world.fleet, book, world.dice.randrange(1000), pause_seconds):
         await asyncio.sleep(1.0)
         return await fault(world)
 
@@ -274,7 +282,7 @@ def dead_ids(made: Fleet) -> dict[str, list[str]]:
     return found
 
 
-def _objects(text: str) -> Iterator[dict[str, object]]:
+def _objects(text: str) -> Iterator[dict[str, Any]]:
     decoder, at = json.JSONDecoder(), 0
     while at < len(text.rstrip()):
         value, at = decoder.raw_decode(text, at)
@@ -320,7 +328,8 @@ def compare(tables: Tables, dead: dict[str, list[str]], book: Book, outcome: Out
 
 def table(verdicts: list[Verdict]) -> str:
     lines = [
-        "| fault | runs | acknowledged | dead-lettered | lost | duplicated | lost in view | duplicated in view | ledger |",
+        "| fault | runs | acknowledged | dead-lettered | lost | duplicated | lost in view | duplicated in view"
+        " | ledger |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [

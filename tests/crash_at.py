@@ -1,7 +1,7 @@
 """A role that kills itself with SIGKILL at a step: `python -m tests.crash_at STEP:COUNT ROLE`.
 
-The step is a method of an adapter, before it does anything or after it has done it; the process dies when it comes there
-for the COUNTth time. Nothing in the product knows of this.
+The step is a method of an adapter, before it does anything or after it has done it; the process dies when it comes
+there for the COUNTth time. Nothing in the product knows of this.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Several roles of `headrace` on one Kafka and one ClickHouse, as processes, with topics and a database of their own."""
+"""Several roles of `headrace` as processes, on one Kafka and one ClickHouse, with topics and tables of their own."""
 
 import os
 import subprocess
@@ -145,9 +145,8 @@ class Tables:
                 f"CREATE TABLE IF NOT EXISTS {seen} (SpanId String) ENGINE = MergeTree ORDER BY SpanId"
                 " SETTINGS non_replicated_deduplication_window = 10000"
             )
-            self.run(
-                f"CREATE MATERIALIZED VIEW IF NOT EXISTS {seen}_mv TO {seen} AS SELECT SpanId FROM {self.database}.{table}"
-            )
+            select = f"SELECT SpanId FROM {self.database}.{table}"
+            self.run(f"CREATE MATERIALIZED VIEW IF NOT EXISTS {seen}_mv TO {seen} AS {select}")
 
     def refuse(self, suffix: str) -> None:
         """From now on the tables take no id that ends so: the poison of the dead-letter faults."""

@@ -2,7 +2,7 @@
 
 import datetime
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +54,7 @@ class Listening:
     log: MemoryLog
     metrics: Metrics
     receiver: Receiver
+    reload: Callable[[], None] = lambda: None
 
     @property
     def http(self) -> str:
@@ -111,7 +112,8 @@ async def listening(settings: Settings | None = None) -> AsyncIterator[Listening
             open_grpc("127.0.0.1:0", receive.tls, receiver, 0.0) as grpc_port,
             open_http("127.0.0.1:0", receive.tls, receiver, 0.0) as http_port,
         ):
-            yield Listening(grpc_port, http_port, log, metrics, receiver)
+            reload = identities.file.refresh if identities.file is not None else lambda: None
+            yield Listening(grpc_port, http_port, log, metrics, receiver, reload)
 
 
 def one_span(name: str = "GET /", **attributes: str) -> ExportTraceServiceRequest:

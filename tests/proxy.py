@@ -1,4 +1,4 @@
-"""A TCP proxy in front of ClickHouse's HTTP port that spoils inserts: cuts them, answers for the server, or says nothing."""
+"""A TCP proxy before ClickHouse that spoils inserts: cuts them, answers for the server, or says nothing."""
 
 import asyncio
 import random
@@ -66,8 +66,8 @@ class Proxy:
             return False
         if spoil in CODES:
             text = f"Code: {CODES[spoil]}. DB::Exception: by the proxy\n".encode()
-            lines = f"HTTP/1.1 500 Error\r\nX-ClickHouse-Exception-Code: {CODES[spoil]}\r\nContent-Length: {len(text)}\r\n\r\n"
-            writer.write(lines.encode() + text)
+            fields = f"X-ClickHouse-Exception-Code: {CODES[spoil]}\r\nContent-Length: {len(text)}"
+            writer.write(f"HTTP/1.1 500 Error\r\n{fields}\r\n\r\n".encode() + text)
             await writer.drain()
             return True
         up.write(head + body)

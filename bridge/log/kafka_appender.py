@@ -1,4 +1,4 @@
-"""The Kafka log's way in: an idempotent producer, acks=all, zstd. `append` returns when every replica in sync has it."""
+"""The Kafka log's way in: an idempotent producer, acks=all, zstd. `append` returns when all in-sync replicas have it."""
 
 import asyncio
 import logging

@@ -1,6 +1,7 @@
 """What both listeners share: limits, the budget, who may call, and counting. One object, given to each of them."""
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,11 @@ class Receiver:
     def authenticate(self, authorization: str | None, uris: Sequence[str]) -> DataPlane:
         """The data plane that calls. Raises `Unauthenticated` or `PermissionDenied`."""
         return authenticate(self.catalog(), self.local_plane, authorization, uris)
+
+    def admit(self, plane: DataPlane) -> None:
+        """Spend nothing on a sender whose only organisation is in debt. Raises `QuotaExceeded`."""
+        if plane.organizations is not None and len(plane.organizations) == 1:
+            self.ingest.quotas.check(next(iter(plane.organizations)), time.monotonic())
 
     def done(self, signal: Signal, transport: str, outcome: Outcome, seconds: float) -> None:
         """Count a request that was answered."""

@@ -17,6 +17,7 @@ from bridge.errors import (
     BridgeError,
     Malformed,
     PermissionDenied,
+    QuotaExceeded,
     Retryable,
     SlowClient,
     TooLarge,
@@ -34,6 +35,7 @@ _CODES: Final[dict[type[BridgeError], tuple[grpc.StatusCode, int]]] = {
     PermissionDenied: (grpc.StatusCode.PERMISSION_DENIED, 403),
     SlowClient: (grpc.StatusCode.DEADLINE_EXCEEDED, 408),
     TooLarge: (grpc.StatusCode.RESOURCE_EXHAUSTED, 413),
+    QuotaExceeded: (grpc.StatusCode.RESOURCE_EXHAUSTED, 429),
 }
 _LATER: Final = (grpc.StatusCode.UNAVAILABLE, 503)
 
@@ -47,7 +49,7 @@ def codes_of(error: BridgeError) -> tuple[grpc.StatusCode, int]:
 
 def retry_after_seconds(error: BridgeError) -> float | None:
     """The hint for the sender; None for an error that sending again does not mend."""
-    if codes_of(error) != _LATER:
+    if not isinstance(error, QuotaExceeded) and codes_of(error) != _LATER:
         return None
     hint = error.retry_after_seconds if isinstance(error, Retryable) else None
     return retry_hint_seconds() if hint is None else hint
