@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import clickhouse_connect
 
@@ -157,6 +158,10 @@ class Tables:
 
     def run(self, sql: str) -> None:
         self._client.command(sql)
+
+    def one(self, sql: str) -> Any:
+        """The only value of a query."""
+        return self._client.query(sql).result_rows[0][0]
 
     def counts(self, table: str) -> dict[str, int]:
         """How often each id is there."""

@@ -3,7 +3,8 @@
 Two independent sides: what the instances counted (ingest_ledger, handed over through the log), and what is really there
 (rows of the base tables by the minute they were received in, and dead letters). An instance that was killed has counted
 at most `HAND_OVER_SECONDS` too little, never too much, so rows beyond the counts are fine where one was killed, and
-missing rows never are.
+missing rows never are. The same goes for rows that were refused because the log did not answer in time, and that it
+took all the same.
 """
 
 import asyncio
@@ -65,6 +66,8 @@ def _judge_one(scope: Scope, sums: Sums, killed: Sequence[str], *, is_complete: 
             return Finding(scope, sums, f"{sums.missing} items are still in flight: check again later", "")
         return Finding(scope, sums, f"{sums.missing} items were acknowledged and are nowhere", "")
     if sums.missing < 0:
+        if -sums.missing <= sums.refused:
+            return Finding(scope, sums, None, f"{-sums.missing} refused ones got into the log after all")
         if not killed:
             return Finding(scope, sums, f"{-sums.missing} more items are stored than were acknowledged", "")
         return Finding(scope, sums, None, f"{-sums.missing} not counted by instances that were killed")

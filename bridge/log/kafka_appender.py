@@ -1,4 +1,4 @@
-"""The Kafka log's way in: an idempotent producer, acks=all, zstd. `append` returns when all in-sync replicas have it."""
+"""The Kafka log's way in: idempotent, acks=all, zstd. `append` returns when every in-sync replica has the records."""
 
 import asyncio
 import logging
