@@ -32,8 +32,9 @@ check: $(VENV)/.ready ## format, lint, types, import rules, generated docs
 test: $(VENV)/.ready ## all tests, with a real ClickHouse server that the suite starts by itself
 	$(BIN)/python -m pytest
 
-chaos: $(VENV)/.ready ## 200 kill -9 under load and a ClickHouse outage; prints the fault table
+chaos: $(VENV)/.ready ## kill -9, cuts, outages and rebalances under load, embedded and on Kafka (about an hour); prints the fault tables
 	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m tests.chaos_kafka
 
 bench: $(VENV)/.ready ## every number of the README
 	$(BIN)/python -m bench
