@@ -114,5 +114,5 @@ def decode_letter(line: bytes) -> DeadLetter:
         fields["value"] = base64.b64decode(fields["value"])
         fields["signal"], fields["state"] = Signal(fields["signal"]), LetterState(fields["state"])
         return DeadLetter(**fields)
-    except (KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"not a dead letter: {error}") from error

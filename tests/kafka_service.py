@@ -8,6 +8,7 @@ import fcntl
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -57,6 +58,7 @@ class KafkaBroker:
     library: Path | None = None
     extra: str = ""
     listeners: dict[str, int] = field(default_factory=dict)
+    scram_users: tuple[str, ...] = ()
     controller_port: int = field(default_factory=free_port)
     advertised_port: int = 0
     process: subprocess.Popen[bytes] | None = None
@@ -78,6 +80,7 @@ class KafkaBroker:
         (self.directory / "server.properties").write_text(text + self.extra)
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = [*self._java("128m"), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", self._properties()]
+        command += [part for user in self.scram_users for part in ("--add-scram", user)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
         if done.returncode:
             raise Unavailable(f"kafka could not be formatted: {done.stdout[-1000:]}{done.stderr[-1000:]}")
@@ -101,8 +104,6 @@ class KafkaBroker:
             time.sleep(0.05)
 
     def _answers(self) -> bool:
-        import socket
-
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1):
                 return True
@@ -132,21 +133,22 @@ class KafkaBroker:
         if java is None:
             raise Unavailable("java 17 is needed for Kafka; install a JRE, or set HEADRACE_TEST_KAFKA")
         options = [f"-Xmx{heap}", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Djava.io.tmpdir={self.directory}"]
-        return [java, *options, *self._options(), "-cp", f"{self.library}/*"]
-
-    def _options(self) -> list[str]:
-        login = self.directory / "jaas.conf"
-        return [f"-Djava.security.auth.login.config={login}"] if login.exists() else []
+        return [java, *options, "-cp", f"{self.library}/*"]
 
     def _properties(self) -> str:
         return str(self.directory / "server.properties")
 
 
 @contextmanager
-def start_kafka(extra: str = "", listeners: dict[str, int] | None = None) -> Iterator[KafkaBroker]:
-    """A fresh broker of our own on free ports, gone with the block. Raises `Unavailable`."""
+def start_kafka(
+    extra: str = "", listeners: dict[str, int] | None = None, scram_users: tuple[str, ...] = ()
+) -> Iterator[KafkaBroker]:
+    """A fresh broker of our own on free ports, gone with the block. Raises `Unavailable`.
+
+    `listeners` are more of them, by the names SASL and TLS, with their ports; `extra` says how they let clients in.
+    """
     directory = Path(tempfile.mkdtemp(prefix="headrace-kafka-"))
-    broker = KafkaBroker(free_port(), directory, _library(), extra, listeners or {})
+    broker = KafkaBroker(free_port(), directory, _library(), extra, listeners or {}, scram_users)
     try:
         broker.format()
         broker.start()
