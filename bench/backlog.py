@@ -20,8 +20,9 @@ from bench.box import NoBox, box
 from bench.generate import requests_of
 from bridge.assembly import kafka_settings
 from bridge.log.kafka_appender import open_kafka_appender
-from bridge.log.kafka_client import KafkaSettings, check_topics, open_admin_client
+from bridge.log.kafka_client import check_topics, open_admin_client
 from bridge.log.kafka_records import headers_of
+from bridge.log.kafka_settings import KafkaSettings
 from bridge.model import Record, Signal
 from bridge.settings import load_settings
 from tests.fleet import Fleet, Tables, fleet

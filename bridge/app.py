@@ -35,10 +35,7 @@ from bridge.freshness import progress
 from bridge.health import Health
 from bridge.ledger import Books, Ledger
 from bridge.log.embedded import open_embedded_log
-from bridge.log.kafka_appender import KafkaAppender, open_kafka_appender
-from bridge.log.kafka_client import KafkaSettings, check_topics, open_admin_client
-from bridge.log.kafka_letters import KafkaLetters
-from bridge.log.kafka_reader import open_kafka_reader
+from bridge.log.kafka_settings import KafkaSettings
 from bridge.log.letters_file import FileLetters
 from bridge.otlp.grpc import open_grpc
 from bridge.otlp.http import open_http
@@ -48,8 +45,10 @@ from bridge.settings import Settings, is_loopback
 from bridge.telemetry import Metrics
 from sinks.clickhouse import ClickHouseSink, open_clickhouse
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # `headrace run` never loads the client: it would cost 12 MB
     from aiokafka.admin import AIOKafkaAdminClient
+
+    from bridge.log.kafka_appender import KafkaAppender
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +120,9 @@ async def run_receive(settings: Settings, stop: asyncio.Event, started: Started 
 
 async def run_deliver(settings: Settings, stop: asyncio.Event, started: Started = None) -> None:
     """From Kafka into the store until `stop`. Raises `OSError` or `SettingsInvalid` if it cannot start."""
+    from bridge.log.kafka_letters import KafkaLetters
+    from bridge.log.kafka_reader import open_kafka_reader
+
     metrics, identities = Metrics(), load_identities(settings)
     ledger, kafka = Ledger(metrics.ledger_items), kafka_settings(settings)
     async with AsyncExitStack() as stack:
@@ -182,6 +184,9 @@ async def _open_kafka(
     stack: AsyncExitStack, kafka: KafkaSettings, stop: asyncio.Event
 ) -> "tuple[AIOKafkaAdminClient, KafkaAppender] | None":
     """Connected, with its topics checked, however long that takes; None if a stop comes first."""
+    from bridge.log.kafka_appender import open_kafka_appender
+    from bridge.log.kafka_client import check_topics, open_admin_client
+
     attempt = 0
     while not stop.is_set():
         async with AsyncExitStack() as trying:

@@ -15,7 +15,7 @@ from bridge.ingest import Ingest
 from bridge.ledger import Ledger
 from bridge.letters import LetterBox, LetterLimit
 from bridge.log import LogAppender, LogReader
-from bridge.log.kafka_client import KafkaSettings
+from bridge.log.kafka_settings import KafkaSettings
 from bridge.model import Partition, Record
 from bridge.otlp.receiver import Receiver
 from bridge.process import give_memory_back

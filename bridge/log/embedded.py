@@ -169,7 +169,8 @@ class EmbeddedLog:
             await self._group.drain()
         finally:
             closing = [self._writer.submit(self._store.close), self._reader.submit(self._close_cursors)]
-            await asyncio.gather(*map(asyncio.wrap_future, closing))
+            # a cancelled wait must not take back what the thread has not begun: the files would stay open
+            await asyncio.gather(*(asyncio.shield(asyncio.wrap_future(each)) for each in closing))
 
     def _close_cursors(self) -> None:
         for cursor in self._cursors.values():

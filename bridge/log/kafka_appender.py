@@ -19,8 +19,9 @@ from aiokafka.errors import (
 )
 
 from bridge.errors import LogUnavailable
-from bridge.log.kafka_client import KafkaSettings, connection_options, unavailable
+from bridge.log.kafka_client import connection_options, unavailable
 from bridge.log.kafka_records import headers_of, key_of
+from bridge.log.kafka_settings import KafkaSettings
 from bridge.model import Record
 
 logger = logging.getLogger(__name__)

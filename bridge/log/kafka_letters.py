@@ -8,7 +8,8 @@ from aiokafka.errors import KafkaError
 
 from bridge.letters import DeadLetter, decode_letter, encode_letter
 from bridge.log.kafka_appender import KafkaAppender
-from bridge.log.kafka_client import DEAD_LETTER_TOPIC, KafkaSettings, connection_options, unavailable
+from bridge.log.kafka_client import DEAD_LETTER_TOPIC, connection_options, unavailable
+from bridge.log.kafka_settings import KafkaSettings
 
 logger = logging.getLogger(__name__)
 

@@ -31,8 +31,9 @@ from aiokafka.structs import OffsetAndMetadata
 
 from bridge.errors import LogUnavailable, Revoked
 from bridge.log import PartitionListener
-from bridge.log.kafka_client import KafkaSettings, cluster_id, connection_options, unavailable
+from bridge.log.kafka_client import cluster_id, connection_options, unavailable
 from bridge.log.kafka_records import committed_of, metadata_of, record_of
+from bridge.log.kafka_settings import KafkaSettings
 from bridge.model import Committed, Partition, PartitionLag, ReadRecord, Signal
 
 logger = logging.getLogger(__name__)

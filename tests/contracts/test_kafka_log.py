@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from bridge.log.kafka_appender import open_kafka_appender
-from bridge.log.kafka_client import KafkaSettings, check_topics, cluster_id, open_admin_client
+from bridge.log.kafka_client import check_topics, cluster_id, open_admin_client
 from bridge.log.kafka_reader import KafkaReader, open_kafka_reader
+from bridge.log.kafka_settings import KafkaSettings
 from tests.contracts.log_contract import LogContract
 from tests.contracts.log_ends import MIB, Ends
 from tests.kafka_service import KafkaBroker

@@ -84,7 +84,7 @@ def row_of(store: Connection, table: str, service: str) -> dict[str, Any]:
     """The one row of a service, once it is there; times as nanoseconds."""
 
     def rows() -> list[list[object]]:
-        sql = f"SELECT * REPLACE (toUnixTimestamp64Nano(Timestamp) AS Timestamp) FROM e2e.{table}"
+        sql = f"SELECT * EXCEPT ReceivedAt REPLACE (toUnixTimestamp64Nano(Timestamp) AS Timestamp) FROM e2e.{table}"
         if table == "otel_traces":
             sql = sql.replace(
                 " AS Timestamp)",
@@ -95,11 +95,14 @@ def row_of(store: Connection, table: str, service: str) -> dict[str, Any]:
     eventually_sync(lambda: len(rows()) >= 1, 20)
     found = rows()
     assert len(found) == 1, f"{len(found)} rows of {service}"
+    age = store.rows(f"SELECT now64(3) - ReceivedAt FROM e2e.{table} WHERE ServiceName = '{service}'")
+    assert 0 <= float(str(age[0][0])) < 60, "when it was received"
     names = [
         str(name)
         for (name,) in store.rows(
             "SELECT name FROM system.columns WHERE database = 'e2e'"
-            f" AND table = '{table}' AND default_kind NOT IN ('ALIAS', 'MATERIALIZED') ORDER BY position"
+            f" AND table = '{table}' AND default_kind NOT IN ('ALIAS', 'MATERIALIZED')"
+            " AND name != 'ReceivedAt' ORDER BY position"
         )
     ]
     return dict(zip(names, found[0], strict=True))

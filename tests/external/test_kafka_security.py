@@ -8,7 +8,8 @@ import pytest
 from cryptography import x509
 
 from bridge.errors import LogUnavailable, SettingsInvalid
-from bridge.log.kafka_client import KafkaSettings, check_topics, open_admin_client
+from bridge.log.kafka_client import check_topics, open_admin_client
+from bridge.log.kafka_settings import KafkaSettings
 from bridge.model import Signal
 from tests.contracts.log_ends import Listener, record, take, values
 from tests.contracts.test_kafka_log import opened, settings_for

@@ -1,6 +1,7 @@
 """In the flows a blocking call inside the event loop is a failure, and so is a task that outlives its test."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -14,6 +15,8 @@ def blockbuster() -> Iterator[None]:
     guard.activate()
     yield
     guard.deactivate()
+    # gRPC's objects shut its threads down when they are collected, which blocks: here, and not in a later test
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)
