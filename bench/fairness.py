@@ -26,14 +26,16 @@ from bridge.model import Signal
 from tests.program import running
 from tests.services import start_clickhouse
 
+# as long as the organisation that the generated resources claim
+ORGS = ("calm", "rush")
 HEADERS = {"Content-Type": "application/x-protobuf"}
 
 
 def catalog(quota: str) -> str:
     text = ""
-    for org in ("polite", "flood"):
+    for org in ORGS:
         sha256 = hashlib.sha256(org.encode()).hexdigest()
-        text += f'[[organizations]]\nname = "{org}"\n{quota if org == "flood" else ""}\n'
+        text += f'[[organizations]]\nname = "{org}"\n{quota if org == ORGS[1] else ""}\n'
         text += f'[[data_planes]]\nid = "{org}"\ntoken_sha256s = ["{sha256}"]\norganizations = ["{org}"]\n'
         text += f'default_organization = "{org}"\n'
     return text
@@ -41,7 +43,7 @@ def catalog(quota: str) -> str:
 
 async def send(org: str, port: int, seconds: float, pause_seconds: float, connections: int) -> dict[str, object]:
     """Send until the time is up; acknowledgement times in ms and statuses."""
-    bodies = requests_of(Signal.TRACES, 20, 100)
+    bodies = [body.replace(b"acme", org.encode()) for body in requests_of(Signal.TRACES, 20, 100)]
     times: list[float] = []
     statuses: Counter[int] = Counter()
     ends = time.monotonic() + seconds
@@ -94,11 +96,11 @@ def measure(seconds: float, quota: str) -> tuple[dict[str, object], dict[str, ob
         }
         with running(Path(folder), **settings) as program:
             port = program.http_port
-            result(spawn("polite", port, 3, 0.02, 1))
-            alone = result(spawn("polite", port, seconds, 0.02, 1))
-            flooding = spawn("flood", port, seconds + 4, 0.0, 8)
+            result(spawn(ORGS[0], port, 3, 0.02, 1))
+            alone = result(spawn(ORGS[0], port, seconds, 0.02, 1))
+            flooding = spawn(ORGS[1], port, seconds + 4, 0.0, 8)
             time.sleep(2)
-            beside = result(spawn("polite", port, seconds, 0.02, 1))
+            beside = result(spawn(ORGS[0], port, seconds, 0.02, 1))
             return alone, beside, result(flooding)
 
 

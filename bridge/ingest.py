@@ -64,11 +64,12 @@ class _Rejections:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A request's records, not yet durable, and what was rejected of it."""
+    """A request's records, not yet durable, and what was rejected of it, which counts against the quota of `payer`."""
 
     signal: Signal
     records: list[Record]
     rejections: _Rejections
+    payer: str = ""
 
     @property
     def value_bytes(self) -> int:
@@ -92,7 +93,7 @@ class Ingest:
 
     def prepare_bytes(self, signal: Signal, body: bytes | bytearray, plane: DataPlane) -> Prepared:
         """Steps 1 to 3 of a protobuf body. Raises `Malformed`, `TooLarge`."""
-        prepared = Prepared(signal, [], _Rejections())
+        prepared = Prepared(signal, [], _Rejections(), plane.default_organization or "")
         is_redacted = mentions(body, self.redaction)
         for piece in pieces(body, self.max_record_bytes):
             if isinstance(piece, Oversized):
@@ -103,7 +104,7 @@ class Ingest:
 
     def prepare(self, signal: Signal, request: Any, plane: DataPlane) -> Prepared:
         """Steps 2 and 3 of a request that is parsed already; it is taken over and changed."""
-        prepared = Prepared(signal, [], _Rejections())
+        prepared = Prepared(signal, [], _Rejections(), plane.default_organization or "")
         self._add(prepared, request, plane, is_redacted=True)
         return prepared
 
@@ -112,9 +113,10 @@ class Ingest:
         signal, records, rejected = prepared.signal, prepared.records, prepared.rejections.items
         accepted = prepared.items
         self.metrics.received_items.labels(signal, transport).inc(accepted + rejected.total())
+        for reason, items in rejected.items():
+            self.metrics.rejected_items.labels(signal, reason).inc(items)
         try:
-            if records:
-                await self._append_within_quota(records)
+            await self._append_within_quota(prepared)
         except BridgeError as error:
             self.metrics.refused_items.labels(signal, error.reason).inc(accepted)
             self._enter(prepared, is_appended=False)
@@ -124,13 +126,12 @@ class Ingest:
             self.metrics.accepted_items.labels(signal, transport).inc(accepted)
             self.metrics.appended_records.labels(signal.topic).inc(len(records))
             self.metrics.appended_bytes.labels(signal.topic).inc(prepared.value_bytes)
-        for reason, items in rejected.items():
-            self.metrics.rejected_items.labels(signal, reason).inc(items)
         return Outcome(accepted, rejected.total(), prepared.rejections.text(signal))
 
-    async def _append_within_quota(self, records: Sequence[Record]) -> None:
+    async def _append_within_quota(self, prepared: Prepared) -> None:
         """Raises `QuotaExceeded`, or `LogUnavailable`, which costs the organisation nothing."""
-        costs: dict[str, Cost] = {}
+        records, rejected = prepared.records, prepared.rejections.items.total()
+        costs = {prepared.payer: Cost(0, rejected)} if rejected and prepared.payer else {}
         for record in records:
             before = costs.get(record.org, Cost(0, 0))
             costs[record.org] = Cost(before.size_bytes + len(record.value), before.items + record.items)
@@ -141,7 +142,8 @@ class Ingest:
                 self.metrics.quota_refused_items.labels(record.org, record.signal).inc(record.items)
             raise
         try:
-            await self.appender.append(records)
+            if records:
+                await self.appender.append(records)
         except BaseException:
             self.quotas.give_back(costs)
             raise

@@ -23,12 +23,13 @@ class Cost:
 
 @dataclass(slots=True)
 class Bucket:
-    """What is left at `at` (monotonic seconds); below zero is debt."""
+    """What is left at `at` (monotonic seconds), below zero is debt; and when the last refused request would pass."""
 
     quota: Quota
     left_bytes: float
     left_items: float
     at: float
+    closed_until: float = 0.0
 
     @classmethod
     def full(cls, quota: Quota, now: float) -> "Bucket":
@@ -76,10 +77,11 @@ class Quotas:
         Raises `QuotaExceeded` that says when the request would pass.
         """
         found = [(org, bucket, costs[org]) for org in costs if (bucket := self._bucket(org, now)) is not None]
-        waits = [(bucket.wait_seconds(cost), org, bucket.quota) for org, bucket, cost in found]
-        worst = max(waits, key=lambda wait: wait[0], default=None)
-        if worst is not None and worst[0] > 0:
-            raise _exceeded(*worst)
+        waits = [(bucket.wait_seconds(cost), org, bucket) for org, bucket, cost in found]
+        wait_seconds, org, bucket = max(waits, key=lambda wait: wait[0], default=(0.0, "", None))
+        if bucket is not None and wait_seconds > 0:
+            bucket.closed_until = now + wait_seconds
+            raise _exceeded(wait_seconds, org, bucket.quota)
         for _, bucket, cost in found:
             bucket.take(cost)
 
@@ -91,9 +93,9 @@ class Quotas:
                 bucket.take(Cost(-cost.size_bytes, -cost.items))
 
     def check(self, org: str, now: float) -> None:
-        """Refuse before anything is read while the organisation is in debt. Raises `QuotaExceeded`."""
+        """Refuse before anything is read, in debt or before the last refused request passes. Raises `QuotaExceeded`."""
         bucket = self._bucket(org, now)
-        if bucket is not None and (wait := bucket.wait_seconds(Cost(1, 1))) > 0:
+        if bucket is not None and (wait := max(bucket.wait_seconds(Cost(1, 1)), bucket.closed_until - now)) > 0:
             raise _exceeded(wait, org, bucket.quota)
 
     def _bucket(self, org: str, now: float) -> Bucket | None:

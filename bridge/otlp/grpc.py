@@ -98,7 +98,7 @@ def _handler(receiver: Receiver, signal: Signal) -> Handler:
 
 async def _export(receiver: Receiver, signal: Signal, context: Any) -> bytes:
     plane = receiver.authenticate(_authorization(context), _uris(context) if receiver.is_mtls else ())
-    receiver.admit(plane)
+    await receiver.admit(plane)
     with Hold(receiver.budget) as hold:
         # the length is not told before it is read, so a whole request's room is held until then
         await hold.reserve(receiver.max_request_bytes)

@@ -100,7 +100,7 @@ class _Server(web.Server):
 
 async def _export(receiver: Receiver, signal: Signal, request: web.BaseRequest) -> Outcome:
     plane = receiver.authenticate(request.headers.get("Authorization"), _uris(request))
-    receiver.admit(plane)
+    await receiver.admit(plane)
     content_type = request.content_type
     if content_type not in (PROTOBUF, JSON):
         raise UnsupportedMedia(f"Content-Type {content_type[:80]!r} is not {PROTOBUF} or {JSON}")

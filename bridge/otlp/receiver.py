@@ -1,12 +1,13 @@
 """What both listeners share: limits, the budget, who may call, and counting. One object, given to each of them."""
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bridge.admission import Budget
-from bridge.errors import Retryable
+from bridge.errors import QuotaExceeded, Retryable
 from bridge.ingest import Ingest, Outcome
 from bridge.model import Signal
 from bridge.otlp.identity import authenticate
@@ -14,6 +15,10 @@ from bridge.telemetry import Metrics
 from enrichers.catalog import Catalog, DataPlane
 
 logger = logging.getLogger(__name__)
+
+# Refusals for quota are held back so long, and so many of them at once; each may have 128 KB of body in a buffer.
+HOLD_SECONDS = 0.2
+MAX_HELD = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +31,27 @@ class Receiver:
     max_request_bytes: int
     read_timeout_seconds: float
     metrics: Metrics
+    holding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_HELD))
 
     def authenticate(self, authorization: str | None, uris: Sequence[str]) -> DataPlane:
         """The data plane that calls. Raises `Unauthenticated` or `PermissionDenied`."""
         return authenticate(self.catalog(), self.local_plane, authorization, uris)
 
-    def admit(self, plane: DataPlane) -> None:
-        """Spend nothing on a sender whose only organisation is in debt. Raises `QuotaExceeded`."""
-        if plane.organizations is not None and len(plane.organizations) == 1:
+    async def admit(self, plane: DataPlane) -> None:
+        """Spend next to nothing on a sender whose only organisation is over its quota. Raises `QuotaExceeded`.
+
+        The refusal is held back a little: who ignores the hint and sends at once would else cost the others the time
+        of all its refusals.
+        """
+        if plane.organizations is None or len(plane.organizations) != 1:
+            return
+        try:
             self.ingest.quotas.check(next(iter(plane.organizations)), time.monotonic())
+        except QuotaExceeded:
+            if not self.holding.locked():
+                async with self.holding:
+                    await asyncio.sleep(HOLD_SECONDS)
+            raise
 
     def done(self, signal: Signal, transport: str, outcome: Outcome, seconds: float) -> None:
         """Count a request that was answered."""

@@ -80,3 +80,14 @@ async def test_a_changed_quota_applies_with_the_next_request(tmp_path: Path) -> 
         file.write_text(catalog(""))
         server.reload()
         assert (await server.call(GOOD, metadata=metadata)).code == "OK"
+
+
+async def test_what_is_rejected_counts_against_the_quota(tmp_path: Path) -> None:
+    """A sender of nothing but claims that are not its own costs as much as one of good data, and is told to wait."""
+    file = tmp_path / "catalog.toml"
+    file.write_text(catalog("quota = { items_per_second = 0.1, burst_seconds = 10 }"))
+    foreign = one_span(openchoreo_dev_namespace="globex", organization_id="globex").SerializeToString()
+    async with listening(Settings.model_validate({"catalog": {"file": file}})) as server:
+        metadata = (("authorization", f"Bearer {TOKENS['acme']}"),)
+        assert (await server.call(foreign, metadata=metadata)).code == "OK"
+        assert (await server.call(foreign, metadata=metadata)).code == "RESOURCE_EXHAUSTED"
