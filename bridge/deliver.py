@@ -13,6 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,7 @@ from bridge.ledger import MAX_ORGS
 from bridge.log import LogReader
 from bridge.model import Committed, Partition, ReadRecord
 from bridge.patience import LaneHealth, Patience, Stopped
+from bridge.retry import backoff_seconds
 from bridge.writer import Exit, Writer
 
 logger = logging.getLogger(__name__)
@@ -55,9 +57,31 @@ class Deliver:
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until `stop`, then finish the batches at hand and give the partitions back."""
         async with asyncio.TaskGroup() as self._group:
-            await self._reader.subscribe(self)
+            await self._subscribe(stop)
             await stop.wait()
             await self._reader.unsubscribe()
+
+    async def _subscribe(self, stop: asyncio.Event) -> None:
+        """Return when subscribed, however long the log takes, or when a stop comes first."""
+        attempt = 0
+        while not stop.is_set():
+            subscribing = asyncio.ensure_future(self._reader.subscribe(self))
+            stopping = asyncio.ensure_future(stop.wait())
+            await asyncio.wait((subscribing, stopping), return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            subscribing.cancel()
+            await asyncio.wait((subscribing,))
+            error = None if subscribing.cancelled() else subscribing.exception()
+            if error is None:
+                return
+            if not isinstance(error, LogUnavailable):
+                raise error
+            attempt += 1
+            logger.warning("cannot subscribe yet: %s", error, extra={"fields": {"attempt": attempt}})
+            policy = self._policy
+            wait_seconds = backoff_seconds(attempt, policy.retry_initial_seconds, policy.retry_max_seconds, 1.0)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), wait_seconds)
 
     async def on_assigned(self, committed: Sequence[Committed]) -> None:
         assert self._group is not None, "the reader assigns only between subscribe and unsubscribe"  # noqa: S101

@@ -23,6 +23,9 @@ MAX_RECORD_ITEMS: Final = 20_000
 MAX_LOW_BYTE_SHARE: Final = 0.25
 _LOW_BYTES: Final = bytes(range(7))
 
+_LENGTH_DELIMITED: Final = 2
+_LONGEST_VARINT_BITS: Final = 70
+
 MAX_JSON_BYTES: Final = 2 << 20
 MAX_JSON_OBJECTS: Final = 50_000
 
@@ -46,14 +49,58 @@ def pieces(body: bytes | bytearray, max_bytes: int) -> Iterator[bytes | bytearra
     low_bytes = len(body) - len(body.translate(None, _LOW_BYTES)) if len(body) > 2 * SMALL_BYTES else 0
     if low_bytes > MAX_LOW_BYTE_SHARE * len(body):
         raise TooLarge(f"nearly nothing but empty messages; such a request may have at most {2 * SMALL_BYTES} bytes")
+    if len(body) > 2 * SMALL_BYTES and _has_too_many(body):
+        raise _too_many(f"over {MAX_ITEMS}")
     view = _parse(body)
     items = sum(len(scope.items) for resource in view.resources for scope in resource.scopes)
     if items > MAX_ITEMS:
-        raise TooLarge(f"{items} items in one request; at most {MAX_ITEMS} are taken, send smaller batches")
+        raise _too_many(str(items))
     if len(body) <= max_bytes and items <= MAX_RECORD_ITEMS:
         yield body
         return
     yield from _cut(view, max_bytes)
+
+
+def _too_many(items: str) -> TooLarge:
+    return TooLarge(f"{items} items in one request; at most {MAX_ITEMS} are taken, send smaller batches")
+
+
+def _has_too_many(body: bytes | bytearray) -> bool:
+    """Whether the view of `body` would hold more items than are taken; it is 32 bytes an item while it grows.
+
+    Walks over items without looking inside. What cannot be walked is left to the parser.
+    """
+    left = MAX_ITEMS
+    try:
+        for resource in _fields(body, 1, 0, len(body)):
+            for scope in _fields(body, 2, *resource):
+                for _ in _fields(body, 2, *scope):
+                    left -= 1
+                    if left < 0:
+                        return True
+    except (IndexError, ValueError):
+        return False
+    return False
+
+
+def _fields(body: bytes | bytearray, number: int, at: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where the length-delimited fields of this number begin and end. Raises `IndexError`, `ValueError`."""
+    tag = number << 3 | _LENGTH_DELIMITED
+    while at < end:
+        found, at = body[at], at + 1
+        if found & 7 != _LENGTH_DELIMITED or found & 128:
+            raise ValueError("a field that OTLP does not have here")
+        size = shift = 0
+        more = 128
+        while more & 128:
+            more, at = body[at], at + 1
+            size |= (more & 127) << shift
+            shift += 7
+            if shift > _LONGEST_VARINT_BITS:
+                raise ValueError("a length of over ten bytes")
+        if found == tag:
+            yield at, min(at + size, end)
+        at += size
 
 
 def _cut(view: Any, max_bytes: int) -> Iterator[bytes | Oversized]:

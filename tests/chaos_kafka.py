@@ -245,6 +245,8 @@ def suffer(directory: Path, broker: KafkaBroker, server: ClickHouseServer, fault
         ledger = made.check_ledger()
         closes = "closes" if ledger.returncode == 0 else f"OPEN {ledger.stdout}{ledger.stderr}"
         verdict = compare(tables, dead_ids(made), book, Outcome(fault, runs, closes))
+        if not verdict.is_clean:
+            print(f"{table([verdict])}\n{tables.doubles()}", *(program.output() for program in made.programs), sep="\n")
         tables.close()
     return verdict
 

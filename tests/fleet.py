@@ -168,5 +168,16 @@ class Tables:
         rows = self._client.query(f"SELECT SpanId, count() FROM {self.database}.{table} GROUP BY SpanId").result_rows
         return {str(name): int(count) for name, count in rows}
 
+    def doubles(self) -> str:
+        """Rows whose id is there more than once, with the part each is in: what one looks at first."""
+        found = []
+        for table in ("otel_traces", "otel_logs"):
+            name = f"{self.database}.{table}"
+            twice = f"SELECT SpanId FROM {name} GROUP BY SpanId HAVING count() > 1 LIMIT 20"
+            columns = "_part, _part_offset, SpanId, OrgId, Timestamp, ReceivedAt"
+            rows = self._client.query(f"SELECT {columns} FROM {name} WHERE SpanId IN ({twice}) ORDER BY SpanId, _part")
+            found += [f"{table} {row}" for row in rows.result_rows]
+        return "\n".join(found)
+
     def close(self) -> None:
         self._client.close()

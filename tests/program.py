@@ -6,10 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,6 +136,30 @@ class Program:
         assert self.process is not None
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
+
+    def anonymous_bytes(self) -> int:
+        """Memory that is the process's own: what a cgroup cannot reclaim, unlike pages of libraries."""
+        assert self.process is not None
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")) * 1024
+
+    @contextmanager
+    def watching_memory(self) -> Iterator[Callable[[], int]]:
+        """Yields what tells the most anonymous memory seen since, looked at every few milliseconds."""
+        ended, peak = threading.Event(), [0]
+
+        def look() -> None:
+            while not ended.is_set() and self.process is not None and self.process.poll() is None:
+                peak[0] = max(peak[0], self.anonymous_bytes())
+                ended.wait(0.005)
+
+        watcher = threading.Thread(target=look, daemon=True)
+        watcher.start()
+        try:
+            yield lambda: peak[0]
+        finally:
+            ended.set()
+            watcher.join()
 
     def cpu_seconds(self) -> float:
         """User and system time of all threads so far."""

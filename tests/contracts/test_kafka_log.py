@@ -1,20 +1,26 @@
 """The Kafka log keeps the log contract, against a real broker."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
+from bridge.errors import Revoked
 from bridge.log.kafka_appender import open_kafka_appender
 from bridge.log.kafka_client import check_topics, cluster_id, open_admin_client
 from bridge.log.kafka_reader import KafkaReader, open_kafka_reader
 from bridge.log.kafka_settings import KafkaSettings
 from tests.contracts.log_contract import LogContract
-from tests.contracts.log_ends import MIB, Ends
+from tests.contracts.log_ends import MIB, Ends, Listener
 from tests.kafka_service import KafkaBroker
+from tests.waiting import eventually
 
 
 def settings_for(broker: KafkaBroker, name: str, partitions: int = 4) -> KafkaSettings:
@@ -70,6 +76,63 @@ class TestKafkaLog(LogContract):
 
     def open(self, folder: Path) -> AbstractAsyncContextManager[Ends]:
         return opened(settings_for(self.broker, f"{folder}{self.partitions}", self.partitions))
+
+
+def _have_partitions(*listeners: Listener) -> bool:
+    return all(listener.assigned for listener in listeners)
+
+
+async def test_two_readers_that_start_together_settle(kafka: KafkaBroker, tmp_path: Path) -> None:
+    """Both have partitions within seconds, and the group then stays as it is, however often they start at once.
+
+    With two assignors aiokafka joins twice, and two members that do so at once were seen rebalancing for ever.
+    """
+    for turn in range(5):
+        async with opened(settings_for(kafka, f"{tmp_path}{turn}")) as log:
+            assert log.another_reader is not None
+            first, second, other = Listener(), Listener(), log.another_reader()
+            async with asyncio.timeout(15):
+                await asyncio.gather(log.reader.subscribe(first), other.subscribe(second))
+                await eventually(partial(_have_partitions, first, second), 15)
+            assert not set(first.assigned) & set(second.assigned)
+            await other.unsubscribe()
+
+
+async def test_an_expelled_reader_cannot_commit_into_the_empty_group(kafka: KafkaBroker, tmp_path: Path) -> None:
+    """It has no generation any more, and the broker takes a commit without one from a group that has no members."""
+    async with opened(settings_for(kafka, f"{tmp_path}")) as log:
+        listener = Listener()
+        await log.reader.subscribe(listener)
+        start = next(iter(listener.assigned.values()))
+        coordinator = log.reader._consumer._coordinator  # type: ignore[attr-defined]
+        coordinator.request_rejoin = lambda: None  # it has not noticed yet
+        await coordinator._maybe_leave_group()
+        with pytest.raises(Revoked):
+            await log.reader.commit(replace(start, position=start.position + 5))
+
+
+async def test_an_answer_without_offsets_is_not_taken_for_a_group_without_commits(
+    kafka: KafkaBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A coordinator that is still loading names no partition; starting from the beginning would write all again."""
+    answers = AIOKafkaAdminClient.list_consumer_group_offsets
+    loading = [True, True]
+
+    async def at_first_nothing(self: AIOKafkaAdminClient, *arguments: Any, **named: Any) -> Any:
+        return {} if loading and loading.pop() else await answers(self, *arguments, **named)
+
+    async with opened(settings_for(kafka, f"{tmp_path}")) as log:
+        listener = Listener()
+        await log.reader.subscribe(listener)
+        moved = [replace(start, position=start.position + 5) for start in listener.assigned.values()]
+        for committed in moved:
+            await log.reader.commit(committed)
+        await log.reader.unsubscribe()
+        monkeypatch.setattr(AIOKafkaAdminClient, "list_consumer_group_offsets", at_first_nothing)
+        again = Listener()
+        await log.reader.subscribe(again)
+        assert not loading
+        assert sorted(again.assigned.values(), key=str) == sorted(moved, key=str)
 
 
 class TestKafkaLogByTrace(TestKafkaLog):

@@ -1,9 +1,14 @@
-"""Whatever bytes arrive, the process stays up inside 256 MiB: the whole bad-input list thrown at a real process."""
+"""Whatever bytes arrive, the process stays up inside 256 MiB: the whole bad-input list thrown at a real process.
+
+What counts is anonymous memory (numbers.md: below 200 MiB of it). Pages of libraries are 45 to 90 MiB of what is
+resident, as many as the page cache happens to hold (seen: 123 or 157 MiB in all for the same idle process), and a
+cgroup at its limit drops them before it kills anybody.
+"""
 
 import asyncio
 import gzip
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +23,7 @@ from tests.program import Program, free_port, running
 
 pytestmark = pytest.mark.timeout(180)
 
-BUDGET_BYTES = 256 << 20
+BUDGET_BYTES = 200 << 20
 MIB = 1 << 20
 
 
@@ -28,6 +33,13 @@ def program(tmp_path: Path) -> Iterator[Program]:
     settings = {"clickhouse__interface": "http", "clickhouse__port": str(free_port()), "log__max_bytes": str(256 * MIB)}
     with running(tmp_path, **settings) as started:
         yield started
+
+
+@pytest.fixture
+def peak_bytes(program: Program) -> Iterator[Callable[[], int]]:
+    """Tells the most anonymous memory the program had so far."""
+    with program.watching_memory() as told:
+        yield told
 
 
 def framed(tag: int, body: bytes) -> bytes:
@@ -100,7 +112,7 @@ DEFINED = {200, 400, 413, 415, 503, 0}
 DEFINED_GRPC = {"OK", "INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "UNAVAILABLE"}
 
 
-async def test_the_bad_input_list_stays_inside_the_budget(program: Program) -> None:
+async def test_the_bad_input_list_stays_inside_the_budget(program: Program, peak_bytes: Callable[[], int]) -> None:
     """Every attack four times at once on both listeners, gzip bombs among them; then good requests go through."""
     url = f"http://127.0.0.1:{program.http_port}/v1/traces"
     bomb = gzip.compress(bytes(64 * MIB), 9) * 16
@@ -116,19 +128,19 @@ async def test_the_bad_input_list_stays_inside_the_budget(program: Program) -> N
             codes = await asyncio.gather(*(call(channel, body) for _ in range(4)))
             assert set(statuses) <= DEFINED, name
             assert set(codes) <= DEFINED_GRPC, name
-            assert program.peak_rss_bytes() < BUDGET_BYTES, f"{name}: {program.peak_rss_bytes() / MIB:.0f} MiB"
+            assert peak_bytes() < BUDGET_BYTES, f"{name}: {peak_bytes() / MIB:.0f} MiB"
         for name, body in json_attacks().items():
             statuses = await asyncio.gather(
                 *(post(session, url, body, **{"Content-Type": "application/json"}) for _ in range(4))
             )
             assert set(statuses) <= DEFINED, name
-            assert program.peak_rss_bytes() < BUDGET_BYTES, f"{name}: {program.peak_rss_bytes() / MIB:.0f} MiB"
+            assert peak_bytes() < BUDGET_BYTES, f"{name}: {peak_bytes() / MIB:.0f} MiB"
         body, _ = Book().request(Signal.TRACES, 10, random.Random(1))
         assert await post(session, url, body, **{"Content-Type": "application/x-protobuf"}) == 200
         assert await call(channel, body) == "OK"
 
 
-async def test_64_large_calls_at_once_stay_inside_the_budget(program: Program) -> None:
+async def test_64_large_calls_at_once_stay_inside_the_budget(program: Program, peak_bytes: Callable[[], int]) -> None:
     """grpc core buffers what nobody reads; 64 callers with 3.7 MB each are served or refused, within the budget."""
     request = ExportTraceServiceRequest()
     scope = request.resource_spans.add().scope_spans.add()
@@ -146,6 +158,6 @@ async def test_64_large_calls_at_once_stay_inside_the_budget(program: Program) -
         )
     assert set(answers) <= DEFINED_GRPC | DEFINED
     assert any(answer in ("OK", 200) for answer in answers)
-    assert program.peak_rss_bytes() < BUDGET_BYTES, f"{program.peak_rss_bytes() / MIB:.0f} MiB"
+    assert peak_bytes() < BUDGET_BYTES, f"{peak_bytes() / MIB:.0f} MiB"
     for channel in channels:
         await channel.close()

@@ -39,6 +39,20 @@ def test_too_many_short_items_are_refused() -> None:
         cut(body)
 
 
+def test_too_many_items_are_refused_before_there_is_a_view_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The view of 1.5 million items takes 48 MB more than the body; they are counted without it."""
+    monkeypatch.setattr(guard, "_parse", lambda _: pytest.fail("the view was made"))
+    with pytest.raises(TooLarge, match="items in one request"):
+        cut(spans(framed(0x2A, b"seven-b"), 16 << 20))
+
+
+@pytest.mark.parametrize("length", [b"\xff" * (2 << 20), b"\xff" * 9 + b"\x7f", b"\x80" * 3])
+def test_a_length_that_never_ends_is_malformed_and_costs_nothing(length: bytes) -> None:
+    """The count walks over lengths, and a length of megabytes would be a number of megabytes."""
+    with pytest.raises(Malformed):
+        cut(b"\x0a" + length + b"x" * (2 << 20))
+
+
 def test_many_items_in_few_bytes_come_in_pieces_of_bounded_items() -> None:
     """80,000 short spans fit a record's bytes but not a batch's rows."""
     found = cut(spans(framed(0x2A, b"n" * 6), 800_000))
