@@ -1,9 +1,10 @@
 """What happened to how many items, by organisation and signal and the minute they were received in.
 
 Counted in memory and handed over every few seconds as a record of the log itself (`Signal.LEDGER`), so that counts
-reach the store on the road of the data they count: durable, and once. A process that is killed loses what it counted
-since the last hand-over: its counts are then too low, never too high. `headrace ledger check` holds them against the
-rows that are really there.
+reach the store on the road of the data they count. What is handed over is the whole count of a minute so far, of which
+the store keeps the highest: a record that got into the log although the log had not answered is then no count too many.
+A process that is killed loses what it counted since the last hand-over: its counts are then too low, never too high.
+`headrace ledger check` holds them against the rows that are really there.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -29,16 +30,19 @@ COUNTS = ("received", "refused", "rejected", "appended", "written", "dead_letter
 HAND_OVER_SECONDS = 5.0
 # Organisations that are told apart at once; the rest are counted together, under no name.
 MAX_ORGS = 1000
+# Counts of so many minutes, organisations and signals are held (about 2 MB); then the process goes on under a new name.
+MAX_CELLS = 5000
 
 Key = tuple[int, str, str]
 
 
 @dataclass(slots=True)
 class Ledger:
-    """Counters since the last `take`, and in `totals` (a metric) since the start; safe to count in from threads."""
+    """Counts since the start or the last `turn`, and in `totals` as a metric; safe to count in from threads."""
 
     totals: Counter | None = None
     _counts: dict[Key, dict[str, int]] = field(default_factory=dict)
+    _changed: set[Key] = field(default_factory=set)
     _orgs: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -49,26 +53,36 @@ class Ledger:
                 if len(self._orgs) >= MAX_ORGS:
                     org = ""
                 self._orgs.add(org)
-            row = self._counts.setdefault((at_unix_nano // MINUTE_NANOSECONDS, org, str(signal)), {})
+            key = (at_unix_nano // MINUTE_NANOSECONDS, org, str(signal))
+            row = self._counts.setdefault(key, {})
             for name, number in items.items():
                 row[name] = row.get(name, 0) + number
+            self._changed.add(key)
         if self.totals is not None:
             for name, number in items.items():
                 self.totals.labels(org, str(signal), name).inc(number)
 
-    def take(self) -> dict[Key, dict[str, int]]:
-        """All counts so far, which start again from 0."""
-        with self._lock:
-            taken, self._counts = self._counts, {}
-            return taken
+    @property
+    def is_full(self) -> bool:
+        return len(self._counts) >= MAX_CELLS
 
-    def put_back(self, taken: Mapping[Key, Mapping[str, int]]) -> None:
-        """Undo a `take` whose counts could not be handed over."""
+    def changed(self) -> dict[Key, dict[str, int]]:
+        """The counts that have changed since they were last asked for."""
         with self._lock:
-            for key, row in taken.items():
-                mine = self._counts.setdefault(key, {})
-                for name, number in row.items():
-                    mine[name] = mine.get(name, 0) + number
+            keys, self._changed = self._changed, set()
+            return {key: dict(self._counts[key]) for key in keys}
+
+    def turn(self) -> dict[Key, dict[str, int]]:
+        """As `changed`; all counts start again from 0."""
+        with self._lock:
+            keys, counts = self._changed, self._counts
+            self._changed, self._counts = set(), {}
+            return {key: counts[key] for key in keys}
+
+    def not_told(self, keys: Iterable[Key]) -> None:
+        """These could not be handed over: they count as changed again."""
+        with self._lock:
+            self._changed.update(key for key in keys if key in self._counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +149,14 @@ class Books:
         progress: Callable[[], Sequence[Progress]],
     ) -> None:
         self._ledger, self._append, self._progress = ledger, append, progress
+        self._role, self._turns = role, 0
+        self._owed: list[Record] = []
+        self.instance = self._named()
+
+    def _named(self) -> Instance:
         started_at_unix_nano = time.time_ns()
-        name = f"{role}-{socket.gethostname()}-{os.getpid()}-{started_at_unix_nano // 1_000_000_000}"
-        self.instance = Instance(name, role, started_at_unix_nano)
+        life = f"{os.getpid()}-{started_at_unix_nano // 1_000_000_000}" + (f".{self._turns}" if self._turns else "")
+        return Instance(f"{self._role}-{socket.gethostname()}-{life}", self._role, started_at_unix_nano)
 
     async def keep(self, stop: asyncio.Event) -> None:
         """Hand over every `HAND_OVER_SECONDS` until `stop`."""
@@ -154,10 +173,18 @@ class Books:
 
     async def _hand_over(self, *, is_last: bool) -> None:
         """If the log cannot take it now the counts are kept for the next time."""
-        taken = self._ledger.take()
-        record = record_of(self.instance, taken, self._progress(), time.time_ns(), is_last=is_last)
+        if self._ledger.is_full:
+            self._owed.append(self._record(self._ledger.turn(), is_last=True))
+            self._turns += 1
+            self.instance = self._named()
+        taken = self._ledger.changed()
+        record = self._record(taken, is_last=is_last)
         try:
-            await self._append([record])
+            await self._append([*self._owed, record])
+            self._owed.clear()
         except BridgeError as error:
-            self._ledger.put_back(taken)
+            self._ledger.not_told(taken)
             logger.warning("the ledger could not be handed over yet: %s", error)
+
+    def _record(self, counts: Mapping[Key, Mapping[str, int]], *, is_last: bool) -> Record:
+        return record_of(self.instance, counts, self._progress(), time.time_ns(), is_last=is_last)

@@ -191,7 +191,7 @@ REQUIRED: Final[Mapping[str, Mapping[str, str]]] = {
         "instance": "String",
         "partition": "Int32",
         **_typed(
-            "SimpleAggregateFunction(sum, UInt64)",
+            "SimpleAggregateFunction(max, UInt64)",
             ["received", "refused", "rejected", "appended", "written", "dead_lettered"],
         ),
     },

@@ -25,6 +25,7 @@ Scope = tuple[str, str]
 TABLES = {"traces": "otel_traces", "logs": "otel_logs"}
 # An instance not heard of for this long, without its last entry, was killed.
 SILENT_SECONDS = 15
+MAXIMA = ", ".join(f"max({name}) AS {name}" for name in ("received", "refused", "rejected", "appended"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,15 @@ class Books:
 
     def counted(self) -> list[list[Any]]:
         return self._rows(
-            "SELECT org, signal, sum(received), sum(refused), sum(rejected), sum(appended) FROM {db}.ingest_ledger"
-            f" WHERE signal != '' AND minute {self._span.format('minute')} GROUP BY org, signal"
+            "SELECT org, signal, sum(received), sum(refused), sum(rejected), sum(appended) FROM"
+            f" ({self._cells()}) GROUP BY org, signal"
+        )
+
+    def _cells(self) -> str:
+        """Each instance's count of a minute, of which it tells more and more: the highest is what it has counted."""
+        return (
+            f"SELECT org, signal, minute, {MAXIMA} FROM {{db}}.ingest_ledger"
+            f" WHERE signal != '' AND minute {self._span.format('minute')} GROUP BY org, signal, minute, role, instance"
         )
 
     def stored(self, signal: str, by: str = "OrgId") -> dict[Any, int]:
@@ -114,9 +122,8 @@ class Books:
         appended = {
             int(minute): int(count)
             for minute, count in self._rows(
-                "SELECT toUnixTimestamp(minute), sum(appended) FROM {db}.ingest_ledger"
-                f" WHERE org = {_quoted(org)} AND signal = '{signal}' AND minute {self._span.format('minute')}"
-                " GROUP BY minute"
+                f"SELECT toUnixTimestamp(minute), sum(appended) FROM ({self._cells()})"
+                f" WHERE org = {_quoted(org)} AND signal = '{signal}' GROUP BY minute"
             )
         }
         stored = {

@@ -1,4 +1,5 @@
--- What every role instance counted, one row a minute, organisation and signal; see bridge/ledger.py.
+-- What every role instance counted, one row a minute, organisation and signal; see bridge/ledger.py. An instance tells its
+-- whole count of a minute again whenever it has changed: max, so that telling it twice is no matter.
 CREATE TABLE IF NOT EXISTS $database.ingest_ledger$on_cluster
 (
     minute DateTime,
@@ -7,12 +8,12 @@ CREATE TABLE IF NOT EXISTS $database.ingest_ledger$on_cluster
     role LowCardinality(String),
     instance String,
     partition Int32,
-    received SimpleAggregateFunction(sum, UInt64),
-    refused SimpleAggregateFunction(sum, UInt64),
-    rejected SimpleAggregateFunction(sum, UInt64),
-    appended SimpleAggregateFunction(sum, UInt64),
-    written SimpleAggregateFunction(sum, UInt64),
-    dead_lettered SimpleAggregateFunction(sum, UInt64),
+    received SimpleAggregateFunction(max, UInt64),
+    refused SimpleAggregateFunction(max, UInt64),
+    rejected SimpleAggregateFunction(max, UInt64),
+    appended SimpleAggregateFunction(max, UInt64),
+    written SimpleAggregateFunction(max, UInt64),
+    dead_lettered SimpleAggregateFunction(max, UInt64),
     started_at SimpleAggregateFunction(max, DateTime),
     heard_at SimpleAggregateFunction(max, DateTime),
     is_last SimpleAggregateFunction(max, UInt8),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Sequence
 
 import pytest
 
@@ -9,9 +10,9 @@ from bridge.cli.ledger import Sums, judge
 from bridge.columns import to_table
 from bridge.errors import LogUnavailable
 from bridge.freshness import SETTLE_NANOSECONDS, complete_until, progress
-from bridge.ledger import MAX_ORGS, Books, Ledger
+from bridge.ledger import MAX_ORGS, MINUTE_NANOSECONDS, Books, Ledger
 from bridge.log.memory import open_memory_log
-from bridge.model import Partition, PartitionLag, Signal
+from bridge.model import Partition, PartitionLag, Record, Signal
 from bridge.patience import LaneHealth
 
 SCOPE = ("acme", "traces")
@@ -73,12 +74,61 @@ async def test_counts_go_through_the_log_and_survive_its_refusal() -> None:
     assert len(json.loads(record.value)) == record.items
 
 
+def highest(records: Sequence[Record]) -> dict[str, int]:
+    """What the store makes of the records: per instance and cell the highest count, summed by organisation."""
+    cells: dict[tuple[str, int, str, str], int] = {}
+    for row in to_table(Signal.LEDGER, records).to_pylist():
+        key = (row["instance"], row["minute"], row["org"], row["signal"])
+        cells[key] = max(cells.get(key, 0), row["received"])
+    found: dict[str, int] = {}
+    for (_, _, org, signal), count in cells.items():
+        if signal:
+            found[org] = found.get(org, 0) + count
+    return found
+
+
+async def test_a_record_that_got_into_the_log_without_an_answer_counts_nothing_twice() -> None:
+    """Kafka may take what we have given up on; the same counts are then told again, and more."""
+    ledger = Ledger()
+    async with open_memory_log() as log:
+        answers = [True, False, True]
+
+        async def append(records: Sequence[Record]) -> None:
+            await log.append(records)
+            if not answers.pop():
+                raise LogUnavailable("took it, and did not say so")
+
+        books = Books(ledger, "receive", append, lambda: ())
+        for number in (5, 7, 9):
+            ledger.count("acme", Signal.LOGS, NOW, received=number)
+            await books.close()
+        assert highest(log.held(Signal.LEDGER)) == {"acme": 21}
+
+
+async def test_a_long_life_holds_few_counts_and_loses_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When there are many minutes and organisations the process goes on under another name, with counts from 0."""
+    monkeypatch.setattr("bridge.ledger.MAX_CELLS", 10)
+    ledger = Ledger()
+    async with open_memory_log() as log:
+        books = Books(ledger, "receive", log.append, lambda: ())
+        for number in range(100):
+            ledger.count(f"org-{number % 7}", Signal.LOGS, NOW + number % 3 * MINUTE_NANOSECONDS, received=1)
+            if number % 5 == 0:
+                if number % 2:
+                    log.script("append", LogUnavailable("away"))
+                await books.close()
+        await books.close()
+        records = log.held(Signal.LEDGER)
+        assert sum(highest(records).values()) == 100
+        assert len({row["instance"] for row in to_table(Signal.LEDGER, records).to_pylist()}) > 2
+
+
 def test_a_flood_of_names_does_not_grow_the_ledger() -> None:
     """Beyond the bound all are counted together."""
     ledger = Ledger()
     for number in range(MAX_ORGS + 50):
         ledger.count(f"org-{number}", Signal.LOGS, NOW, received=1)
-    taken = ledger.take()
+    taken = ledger.changed()
     assert len(taken) <= MAX_ORGS + 1
     assert sum(row["received"] for row in taken.values()) == MAX_ORGS + 50
 
