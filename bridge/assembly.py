@@ -18,6 +18,7 @@ from bridge.log import LogAppender, LogReader
 from bridge.log.kafka_settings import KafkaSettings
 from bridge.model import Partition, Record
 from bridge.otlp.receiver import Receiver
+from bridge.placing import Placing
 from bridge.process import give_memory_back
 from bridge.quota import Quotas
 from bridge.settings import Settings
@@ -81,7 +82,7 @@ def build_ingest(
     return Ingest(
         appender,
         identities.current,
-        build_enricher(settings),
+        Placing(build_enricher(settings), identities.current),
         rules,
         settings.log.max_record_bytes,
         metrics,

@@ -13,19 +13,21 @@ one request is unpacked in memory at a time; the caller lets go of the body befo
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from bridge.errors import BridgeError, QuotaExceeded
-from bridge.guard import Oversized, pieces
+from bridge.guard import MAX_RECORD_ITEMS, Oversized, pieces
 from bridge.ledger import Ledger
 from bridge.log import LogAppender
-from bridge.messages import SHAPES, Shape, count_items, first_trace_id, parse, serialize_within
+from bridge.messages import SHAPES, Shape, count_items, first_trace_id, parse, serialize_within, trace_id_of
 from bridge.model import Record, Signal
+from bridge.placing import Placing
 from bridge.quota import Cost, Quotas
 from bridge.telemetry import Metrics
-from enrichers import Enricher, Placement, Rejection
+from bridge.wire import Entry, entries_of, joined
+from enrichers import Placement, Rejection
 from enrichers.catalog import Catalog, DataPlane
 from enrichers.redaction import RedactionRules, mentions, redact
 
@@ -80,11 +82,28 @@ class Prepared:
         return sum(record.items for record in self.records)
 
 
+class _Stamp(NamedTuple):
+    """What all records of an organisation in a request have in common."""
+
+    org: str
+    plane: str
+    trace: bytes
+
+
+@dataclass(slots=True)
+class _Part:
+    """What a request holds of one organisation, as it is put together."""
+
+    encoded: list[bytes] = field(default_factory=list)
+    items: int = 0
+    trace: bytes = b""
+
+
 @dataclass(frozen=True, slots=True)
 class Ingest:
     appender: LogAppender
     catalog: Callable[[], Catalog]
-    enricher: Enricher
+    placing: Placing
     redaction: RedactionRules
     max_record_bytes: int
     metrics: Metrics
@@ -98,8 +117,13 @@ class Ingest:
         for piece in pieces(body, self.max_record_bytes):
             if isinstance(piece, Oversized):
                 self._reject_oversized(prepared, piece.items)
+                continue
+            request = parse(signal, piece)
+            entries = None if is_redacted else entries_of(piece)
+            if entries is None:
+                self._add(prepared, request, plane, is_redacted=is_redacted)
             else:
-                self._add(prepared, parse(signal, piece), plane, is_redacted=is_redacted)
+                self._add_entries(prepared, request, entries, plane)
         return prepared
 
     def prepare(self, signal: Signal, request: Any, plane: DataPlane) -> Prepared:
@@ -160,16 +184,43 @@ class Ingest:
 
     def _add(self, prepared: Prepared, request: Any, plane: DataPlane, *, is_redacted: bool) -> None:
         """Place, redact and encode one request."""
-        signal, received_at_unix_nano = prepared.signal, time.time_ns()
+        signal = prepared.signal
         for org, part in self._place(SHAPES[signal], request, plane, prepared.rejections).items():
             if is_redacted and self.redaction:
                 self.metrics.redacted_values.labels(signal).inc(redact(part, self.redaction))
-            trace = first_trace_id(signal, part)
-            for value, items in serialize_within(signal, part, self.max_record_bytes):
-                if value is None:
-                    self._reject_oversized(prepared, items)
-                elif items:
-                    prepared.records.append(Record(signal, org, plane.id, received_at_unix_nano, items, value, trace))
+            pairs = serialize_within(signal, part, self.max_record_bytes)
+            self._keep(prepared, _Stamp(org, plane.id, first_trace_id(signal, part)), pairs)
+
+    def _add_entries(self, prepared: Prepared, request: Any, entries: Sequence[Entry], plane: DataPlane) -> None:
+        """As `_add`, with the items left as the bytes they came as: only resources are written anew."""
+        signal, shape = prepared.signal, SHAPES[prepared.signal]
+        parts: dict[str, _Part] = {}
+        for message, entry in zip(getattr(request, shape.resources), entries, strict=True):
+            placed, items = self.placing.place(entry.resource, plane), count_items(shape, message)
+            if isinstance(placed.verdict, Placement):
+                part = parts.get(placed.verdict.org) or parts.setdefault(placed.verdict.org, _Part())
+                part.trace = part.trace or trace_id_of(shape, message)
+                part.encoded.append(joined(placed.resource, entry.rest))
+                part.items += items
+            elif isinstance(placed.verdict, Rejection) and items:
+                prepared.rejections.add(placed.verdict, items)
+        for org, part in parts.items():
+            value = b"".join(part.encoded)
+            pairs: Iterable[tuple[bytes | None, int]] = ((value, part.items),)
+            if len(value) > self.max_record_bytes or part.items > MAX_RECORD_ITEMS:
+                pairs = serialize_within(signal, parse(signal, value), self.max_record_bytes)
+            self._keep(prepared, _Stamp(org, plane.id, part.trace), pairs)
+
+    def _keep(self, prepared: Prepared, stamp: _Stamp, pairs: Iterable[tuple[bytes | None, int]]) -> None:
+        received_at_unix_nano = time.time_ns()
+        for value, items in pairs:
+            if value is None:
+                self._reject_oversized(prepared, items)
+            elif items:
+                record = Record(
+                    prepared.signal, stamp.org, stamp.plane, received_at_unix_nano, items, value, stamp.trace
+                )
+                prepared.records.append(record)
 
     def _reject_oversized(self, prepared: Prepared, items: int) -> None:
         text = f"with its resource larger than log.max_record_bytes ({self.max_record_bytes})"
@@ -181,7 +232,7 @@ class Ingest:
         catalog = self.catalog()
         orgs: list[str | None] = []
         for entry in entries:
-            verdict = self.enricher(entry.resource, plane, catalog)
+            verdict = self.placing.enricher(entry.resource, plane, catalog)
             if isinstance(verdict, Placement):
                 orgs.append(verdict.org)
                 continue

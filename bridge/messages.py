@@ -92,12 +92,17 @@ def _one_item(shape: Shape, entry: Any, scope: Any, item: Any) -> Any:
 
 
 def first_trace_id(signal: Signal, request: Any) -> bytes:
-    """The trace of the first item that has one; what spreads one organisation over partitions."""
+    """The trace of the first item; what spreads one organisation over partitions."""
     shape = SHAPES[signal]
-    for entry in getattr(request, shape.resources):
-        for scope in getattr(entry, shape.scopes):
-            for item in getattr(scope, shape.items):
-                return bytes(item.trace_id)
+    found = (trace_id_of(shape, entry) for entry in getattr(request, shape.resources))
+    return next((trace for trace in found if trace), b"")
+
+
+def trace_id_of(shape: Shape, resource_entry: Any) -> bytes:
+    """The trace of the first item under one ResourceSpans or ResourceLogs; empty if it has none."""
+    for scope in getattr(resource_entry, shape.scopes):
+        for item in getattr(scope, shape.items):
+            return bytes(item.trace_id)
     return b""
 
 

@@ -5,6 +5,7 @@ of the log gives the same table for as long as `CODEC` is the same. It is part o
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import pyarrow as pa
@@ -12,6 +13,8 @@ import pyarrow as pa
 from bridge.columns.ledger import ledger_table
 from bridge.columns.logs import logs_table
 from bridge.columns.spans import spans_table
+from bridge.errors import Malformed
+from bridge.messages import parse
 from bridge.model import Record, Signal
 
 # Raise it with any change that alters rows, their order or the settings that cut them into blocks.
@@ -19,7 +22,15 @@ CODEC: Final = 2
 
 
 def to_table(signal: Signal, records: Sequence[Record]) -> pa.Table:
-    """The records' items as rows of `schema.SPANS`, `schema.LOGS` or `ledger.LEDGER`. Raises `Malformed`."""
+    """The records' items as rows of `schema.SPANS`, `schema.LOGS` or `ledger.LEDGER`. Raises `Malformed`.
+
+    Records hold what the sender encoded. What upb has accepted and the fast decoder does not, or reads with two
+    meanings, is written again by upb first.
+    """
     if signal is Signal.LEDGER:
         return ledger_table(records)
-    return spans_table(records) if signal is Signal.TRACES else logs_table(records)
+    make = spans_table if signal is Signal.TRACES else logs_table
+    try:
+        return make(records)
+    except Malformed:
+        return make([replace(record, value=parse(signal, record.value).SerializeToString()) for record in records])

@@ -4,8 +4,8 @@ The view has OTLP's field numbers and types, so the bytes are the same; what dif
 stay bytes (`repeated bytes`), to be dictionary-encoded before anything is decoded; enums are int32, so unknown numbers
 survive; the alternatives of AnyValue are separate optional fields, because Arrow has no oneof worth reading.
 
-Input is what the receiver wrote: serialized by upb, so at most one alternative of a value is present and no singular
-message occurs twice. Other bytes do not crash, they may read differently from upb.
+Input is what a sender encoded and upb has accepted. Encoders write at most one alternative of a value and no singular
+message twice. Other bytes do not crash: the first is noticed (`values.texts`), the second may be read unlike upb.
 """
 
 from collections.abc import Sequence

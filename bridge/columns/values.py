@@ -34,16 +34,23 @@ def field(structs: pa.StructArray, name: str) -> Any:
 
 
 def texts(values: pa.StructArray) -> pa.StringArray:
-    """The text of every AnyValue; never null."""
+    """The text of every AnyValue; never null. Raises `Malformed` if one has several: upb would keep the last."""
     strings = field(values, "string_value")
-    if strings.null_count == 0:
-        return strings
     found = [strings]
+    present = [strings]
     for name, render in _RENDERERS.items():
         column = field(values, name)
         if column.null_count < len(column):
             found.append(render(column))
-    return pc.coalesce(*found, EMPTY)
+            present.append(column)
+    if len(present) > 1 and np.max(sum(map(_is_present, present))) > 1:
+        raise Malformed("a value has two alternatives")
+    return strings if len(present) == 1 and strings.null_count == 0 else pc.coalesce(*found, EMPTY)
+
+
+def _is_present(column: Any) -> npt.NDArray[np.int8]:
+    found: npt.NDArray[np.int8] = pc.is_valid(column).to_numpy(zero_copy_only=False).view(np.int8)
+    return found
 
 
 def _doubles(column: pa.DoubleArray) -> pa.StringArray:
