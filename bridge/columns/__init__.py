@@ -10,11 +10,11 @@ from typing import Final
 
 import pyarrow as pa
 
+from bridge.columns.canonical import canonical
 from bridge.columns.ledger import ledger_table
 from bridge.columns.logs import logs_table
 from bridge.columns.spans import spans_table
 from bridge.errors import Malformed
-from bridge.messages import parse
 from bridge.model import Record, Signal
 
 # Raise it with any change that alters rows, their order or the settings that cut them into blocks.
@@ -33,4 +33,4 @@ def to_table(signal: Signal, records: Sequence[Record]) -> pa.Table:
     try:
         return make(records)
     except Malformed:
-        return make([replace(record, value=parse(signal, record.value).SerializeToString()) for record in records])
+        return make([replace(record, value=canonical(signal, record.value)) for record in records])
