@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 EXTRAS := embedded,demo,dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo check test bench chaos clean format docs
+.PHONY: help run demo check test bench bench-check chaos clean format docs
 
 help: ## what there is
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=..."; exit 1; }
@@ -38,6 +38,9 @@ chaos: $(VENV)/.ready ## kill -9, cuts, outages and rebalances under load, embed
 
 bench: $(VENV)/.ready ## every number of the README
 	$(BIN)/python -m bench
+
+bench-check: $(VENV)/.ready ## fail if a stage has become slower than its baseline
+	$(BIN)/python -m bench.check
 
 format: $(VENV)/.ready ## rewrite the source the way `check` wants it
 	$(BIN)/ruff format .

@@ -23,7 +23,10 @@ def plain_table(signal: Signal, records: Sequence[Record]) -> pa.Table:
     schema, fill = (SPANS, _spans) if signal is Signal.TRACES else (LOGS, _logs)
     columns: Columns = {name: [] for name in schema.names}
     for record in records:
+        before = len(columns["Timestamp"])
         fill(record.value, columns)
+        received_at_unix_milli = record.received_at_unix_nano // 1_000_000
+        columns["ReceivedAt"] += [received_at_unix_milli] * (len(columns["Timestamp"]) - before)
     arrays = [_array(columns[name], kind) for name, kind in zip(schema.names, schema.types, strict=True)]
     return pa.table(arrays, schema)
 
