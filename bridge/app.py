@@ -37,7 +37,8 @@ from bridge.ledger import Books, Ledger
 from bridge.log.embedded import open_embedded_log
 from bridge.log.kafka_settings import KafkaSettings
 from bridge.log.letters_file import FileLetters
-from bridge.otlp.grpc import open_grpc
+from bridge.otlp.grpc_aio import open_grpc_aio
+from bridge.otlp.grpc_queue import open_grpc_queue
 from bridge.otlp.http import open_http
 from bridge.otlp.receiver import Receiver
 from bridge.retry import backoff_seconds
@@ -211,6 +212,7 @@ async def serve(settings: Settings, receiver: Receiver, health: Health, ask: Ask
     """All listeners; left in reverse, so the admin port answers until the receivers have finished."""
     grace_seconds = settings.stop_seconds / 2
     receive = settings.receive
+    open_grpc = open_grpc_queue if receive.grpc_engine == "queue" else open_grpc_aio
     async with (
         open_admin(settings.admin.listen, health, health.metrics.registry, ask) as admin,
         open_grpc(receive.grpc_listen, receive.tls, receiver, grace_seconds) as grpc_port,

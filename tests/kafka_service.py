@@ -78,7 +78,8 @@ class KafkaBroker:
             data=self.directory / "data",
         )
         (self.directory / "server.properties").write_text(text + self.extra)
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # one in 64 would begin with "-", and be taken for an option
+        cluster = f"h{base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip('=')[1:]}"
         command = [*self._java("128m"), "kafka.tools.StorageTool", "format", "-t", cluster, "-c", self._properties()]
         command += [part for user in self.scram_users for part in ("--add-scram", user)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import grpc
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,7 +24,8 @@ from bridge.assembly import build_receiver, load_identities
 from bridge.ledger import Ledger
 from bridge.log.memory import MemoryLog, open_memory_log
 from bridge.model import Signal
-from bridge.otlp.grpc import open_grpc
+from bridge.otlp.grpc_aio import open_grpc_aio
+from bridge.otlp.grpc_queue import open_grpc_queue
 from bridge.otlp.http import open_http
 from bridge.otlp.receiver import Receiver
 from bridge.settings import Settings
@@ -99,6 +101,18 @@ async def unary(channel: aio.Channel, method: str, body: bytes, metadata: tuple[
                 hint = info.retry_delay.ToMilliseconds() / 1000
         return Reply(error.code().name, b"", error.details() or "", hint)
     return Reply("OK", answer, "", None)
+
+
+ENGINES = {"queue": open_grpc_queue, "aio": open_grpc_aio}
+
+
+@pytest.fixture(params=list(ENGINES))
+def grpc_engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything the listeners promise holds on either engine."""
+    monkeypatch.setattr("tests.listeners.open_grpc", ENGINES[request.param])
+
+
+open_grpc = open_grpc_queue
 
 
 @asynccontextmanager

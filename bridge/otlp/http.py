@@ -23,7 +23,8 @@ from bridge.otlp.compression import decompress
 from bridge.otlp.receiver import Receiver, log_bug
 from bridge.otlp.status import codes_of, http_retry_after, response_of, status_of
 from bridge.otlp.tls import server_context
-from bridge.settings import Tls, split_address
+from bridge.settings import split_address
+from bridge.settings_receive import Tls
 
 TRANSPORT = "http"
 PATHS: Final = {"/v1/traces": Signal.TRACES, "/v1/logs": Signal.LOGS}

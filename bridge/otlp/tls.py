@@ -3,7 +3,7 @@
 import ssl
 from typing import Any
 
-from bridge.settings import Tls
+from bridge.settings_receive import Tls
 from bridge.telemetry import Metrics
 
 # X.509 verification error 10: the certificate has expired (openssl/x509_vfy.h).

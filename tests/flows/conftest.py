@@ -7,6 +7,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from blockbuster import BlockBuster
 
+from tests.listeners import grpc_engine
+
+__all__ = ["grpc_engine"]
+
 
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[None]:

@@ -19,8 +19,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from bridge.errors import LogFull
 from bridge.model import Signal
-from bridge.settings import Receive, Settings
+from bridge.settings import Settings
+from bridge.settings_receive import Receive
 from tests.listeners import METHOD, Listening, listening, one_span, unary
+
+pytestmark = pytest.mark.usefixtures("grpc_engine")
 
 GOOD = one_span().SerializeToString()
 SMALL = Settings(receive=Receive(max_request_bytes=64 << 10, max_in_flight_bytes=128 << 10, read_timeout_seconds=0.3))

@@ -15,6 +15,8 @@ from bridge.model import Signal
 from bridge.settings import Settings
 from tests.listeners import METHOD, PROTOBUF, Authority, Listening, authority, listening, one_span, unary
 
+pytestmark = pytest.mark.usefixtures("grpc_engine")
+
 TOKEN = "a-token-of-the-eu-plane"
 CATALOG = f"""
 [[data_planes]]

@@ -4,9 +4,12 @@ import hashlib
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from bridge.settings import Settings
 from tests.listeners import PROTOBUF, listening, one_span
+
+pytestmark = pytest.mark.usefixtures("grpc_engine")
 
 TOKENS = {"acme": "acme-token", "globex": "globex-token"}
 GOOD = one_span().SerializeToString()
