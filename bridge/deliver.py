@@ -178,9 +178,8 @@ class Lane:
         policy, now = self._share(), time.monotonic()
         offset = pending.records[-1].offset + 1 if pending.records else self._committed.position
         wait_seconds = pending.seconds_left(policy, now)
-        if pending.records:
-            if not self._has_more(offset):
-                await self._patience.pause(min(wait_seconds, policy.max_age_seconds * TOP_UP_SHARE))
+        if pending.records and not self._has_more(offset):
+            await self._patience.pause(min(wait_seconds, policy.max_age_seconds * TOP_UP_SHARE))
             wait_seconds = 0.0
         found = await self._read(offset, pending.room_bytes(policy), wait_seconds)
         self.health.ticked_at = time.monotonic()
