@@ -18,6 +18,8 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
 from bench import peers
 from bench.box import NoBox, box
 from bench.boxed import CPUS, MEMORY_BYTES
@@ -178,7 +180,7 @@ def main() -> int:
             print(f"[{number}/{len(planned)}] {name}", file=sys.stderr, flush=True)
             try:
                 results += work(world)
-            except (RuntimeError, TimeoutError) as error:
+            except (RuntimeError, TimeoutError, OSError, ClickHouseError) as error:
                 print(f"  not measured: {error}", file=sys.stderr, flush=True)
     print(write(RESULTS, results, machine(), notes(), columns))
     return 0

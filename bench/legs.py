@@ -17,6 +17,8 @@ from bridge.model import Signal
 CALLERS = 16
 WARM_SECONDS = 2.0
 DRAIN_SECONDS = 90.0
+# What has not moved for so long is lost: a Kafka group may take 45 s to notice that a member was killed.
+STILL_SECONDS = 60.0
 BACKLOG_MIB = 24  # in each of four partitions
 BACKLOG_SECONDS = 60.0
 
@@ -254,7 +256,7 @@ def _settled(place: Place, system: System, load: LoadOf, expected: int) -> int:
     """Wait until so many items are there, or no more come."""
     found, moved_at = _there(place, system, load), time.monotonic()
     deadline = time.monotonic() + DRAIN_SECONDS
-    while found < expected and time.monotonic() < deadline and time.monotonic() - moved_at < 15:
+    while found < expected and time.monotonic() < deadline and time.monotonic() - moved_at < STILL_SECONDS:
         time.sleep(0.2)
         now = _there(place, system, load)
         if now != found:
