@@ -59,11 +59,11 @@ class _QuickCounter(Counter):
         self._quick: dict[tuple[object, ...], Self] = {}
 
     def labels(self, *labelvalues: Any, **labelkwargs: Any) -> Self:
+        if labelkwargs:
+            return super().labels(*labelvalues, **labelkwargs)
         found = self._quick.get(labelvalues)
-        if found is None or labelkwargs:
-            found = super().labels(*labelvalues, **labelkwargs)
-            if not labelkwargs:
-                self._quick[labelvalues] = found
+        if found is None:
+            found = self._quick[labelvalues] = super().labels(*labelvalues)
         return found
 
 

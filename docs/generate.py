@@ -76,8 +76,7 @@ def metrics_page() -> str:
         if isinstance(metric, Counter | Gauge | Histogram):
             suffix = "_total" if isinstance(metric, Counter) else ""
             labels = ", ".join(metric._labelnames)
-            kind = type(metric).__name__.lower()
-            lines.append(f"| `{metric._name}{suffix}` | {kind} | {labels} | {metric._documentation} |")
+            lines.append(f"| `{metric._name}{suffix}` | {metric._type} | {labels} | {metric._documentation} |")
         elif isinstance(metric, WeightedHistogram):
             labels = ", ".join(metric.labelnames)
             lines.append(f"| `{metric.name}` | histogram | {labels} | {metric.documentation} |")
