@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from bridge.errors import Malformed, TooLarge
+from bridge.wire import Unusual, fields
 
 # Up to this size the worst case (45 MB) is bearable, and the view would cost more than it saves.
 SMALL_BYTES: Final = 512 << 10
@@ -23,8 +24,8 @@ MAX_RECORD_ITEMS: Final = 20_000
 MAX_LOW_BYTE_SHARE: Final = 0.25
 _LOW_BYTES: Final = bytes(range(7))
 
-_LENGTH_DELIMITED: Final = 2
-_LONGEST_VARINT_BITS: Final = 70
+# Of a request's resources, a resource's scopes, a scope's items: as the view has them.
+_RESOURCES, _SCOPES, _ITEMS = 0x0A, 0x12, 0x12
 
 MAX_JSON_BYTES: Final = 2 << 20
 MAX_JSON_OBJECTS: Final = 50_000
@@ -72,35 +73,20 @@ def _has_too_many(body: bytes | bytearray) -> bool:
     """
     left = MAX_ITEMS
     try:
-        for resource in _fields(body, 1, 0, len(body)):
-            for scope in _fields(body, 2, *resource):
-                for _ in _fields(body, 2, *scope):
+        for resource in _values(body, _RESOURCES, 0, len(body)):
+            for scope in _values(body, _SCOPES, *resource):
+                for _ in _values(body, _ITEMS, *scope):
                     left -= 1
                     if left < 0:
                         return True
-    except (IndexError, ValueError):
+    except (IndexError, Unusual):
         return False
     return False
 
 
-def _fields(body: bytes | bytearray, number: int, at: int, end: int) -> Iterator[tuple[int, int]]:
-    """Where the length-delimited fields of this number begin and end. Raises `IndexError`, `ValueError`."""
-    tag = number << 3 | _LENGTH_DELIMITED
-    while at < end:
-        found, at = body[at], at + 1
-        if found & 7 != _LENGTH_DELIMITED or found & 128:
-            raise ValueError("a field that OTLP does not have here")
-        size = shift = 0
-        more = 128
-        while more & 128:
-            more, at = body[at], at + 1
-            size |= (more & 127) << shift
-            shift += 7
-            if shift > _LONGEST_VARINT_BITS:
-                raise ValueError("a length of over ten bytes")
-        if found == tag:
-            yield at, min(at + size, end)
-        at += size
+def _values(body: bytes | bytearray, wanted: int, at: int, end: int) -> Iterator[tuple[int, int]]:
+    """Where the values of the fields with this tag begin and end."""
+    return ((begin, min(stop, end)) for tag, _, begin, stop in fields(body, at, end) if tag == wanted)
 
 
 def _cut(view: Any, max_bytes: int) -> Iterator[bytes | Oversized]:

@@ -43,7 +43,8 @@ class Placing:
         """Raises `Malformed` if it is no Resource."""
         catalog = self._catalog()
         if catalog is not self._known_of:
-            self._forget(catalog)
+            self._forget()
+            self._known_of = catalog
         known = self._known.get((plane, resource))
         return known if known is not None else self._ask(resource, plane, catalog)
 
@@ -55,16 +56,16 @@ class Placing:
         verdict = self.enricher(message, plane, catalog)
         placed = Placed(verdict, message.SerializeToString() if isinstance(verdict, Placement) else b"")
         if len(resource) <= MAX_RESOURCE_BYTES:
-            self._remember(resource, plane, placed, catalog)
+            self._remember(resource, plane, placed)
         return placed
 
-    def _remember(self, resource: bytes, plane: DataPlane, placed: Placed, catalog: Catalog) -> None:
+    def _remember(self, resource: bytes, plane: DataPlane, placed: Placed) -> None:
         size_bytes = len(resource) + len(placed.resource) + ENTRY_BYTES
         if self._known_bytes + size_bytes > MAX_REMEMBERED_BYTES:
-            self._forget(catalog)
+            self._forget()
         self._known[plane, resource] = placed
         self._known_bytes += size_bytes
 
-    def _forget(self, catalog: Catalog) -> None:
+    def _forget(self) -> None:
         self._known.clear()
-        self._known_bytes, self._known_of = 0, catalog
+        self._known_bytes = 0
