@@ -41,6 +41,7 @@ from bridge.otlp.grpc_aio import open_grpc_aio
 from bridge.otlp.grpc_queue import open_grpc_queue
 from bridge.otlp.http import open_http
 from bridge.otlp.receiver import Receiver
+from bridge.patience import pause
 from bridge.retry import backoff_seconds
 from bridge.settings import Settings, is_loopback
 from bridge.telemetry import Metrics
@@ -202,8 +203,7 @@ async def _open_kafka(
             else:
                 await stack.enter_async_context(trying.pop_all())
                 return admin, appender
-        with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), backoff_seconds(attempt, 0.2, 5.0, 1.0))
+        await pause(stop, backoff_seconds(attempt, 0.2, 5.0, 1.0))
     return None
 
 

@@ -12,10 +12,8 @@ batch at hand finish if the store takes it now; otherwise its intent stays and t
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from bridge import offsets
 from bridge.batch import BatchPolicy, Pending
@@ -24,7 +22,7 @@ from bridge.errors import LogUnavailable, Revoked
 from bridge.ledger import MAX_ORGS
 from bridge.log import LogReader
 from bridge.model import Committed, Partition, ReadRecord
-from bridge.patience import LaneHealth, Patience, Stopped
+from bridge.patience import LaneHealth, Patience, Stopped, pause, unless_stopped
 from bridge.retry import backoff_seconds
 from bridge.writer import Exit, Writer
 
@@ -65,23 +63,15 @@ class Deliver:
         """Return when subscribed, however long the log takes, or when a stop comes first."""
         attempt = 0
         while not stop.is_set():
-            subscribing = asyncio.ensure_future(self._reader.subscribe(self))
-            stopping = asyncio.ensure_future(stop.wait())
-            await asyncio.wait((subscribing, stopping), return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            subscribing.cancel()
-            await asyncio.wait((subscribing,))
-            error = None if subscribing.cancelled() else subscribing.exception()
-            if error is None:
+            try:
+                await unless_stopped(stop, self._reader.subscribe(self))
+            except LogUnavailable as error:
+                attempt += 1
+                logger.warning("cannot subscribe yet: %s", error, extra={"fields": {"attempt": attempt}})
+            else:
                 return
-            if not isinstance(error, LogUnavailable):
-                raise error
-            attempt += 1
-            logger.warning("cannot subscribe yet: %s", error, extra={"fields": {"attempt": attempt}})
-            policy = self._policy
-            wait_seconds = backoff_seconds(attempt, policy.retry_initial_seconds, policy.retry_max_seconds, 1.0)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), wait_seconds)
+            initial_seconds, max_seconds = self._policy.retry_initial_seconds, self._policy.retry_max_seconds
+            await pause(stop, backoff_seconds(attempt, initial_seconds, max_seconds, 1.0))
 
     async def on_assigned(self, committed: Sequence[Committed]) -> None:
         assert self._group is not None, "the reader assigns only between subscribe and unsubscribe"  # noqa: S101
@@ -197,20 +187,10 @@ class Lane:
         """What the log has from `offset` on; nothing if a stop came first."""
 
         async def read() -> Sequence[ReadRecord]:
-            return await self._unless_stopped(self._reader.read(self._partition, offset, max_bytes, wait_seconds))
+            reading = self._reader.read(self._partition, offset, max_bytes, wait_seconds)
+            return await unless_stopped(self.stop, reading) or ()
 
         return await self._patience.until_done(read)
-
-    async def _unless_stopped(self, read: Coroutine[Any, Any, Sequence[ReadRecord]]) -> Sequence[ReadRecord]:
-        work = asyncio.ensure_future(read)
-        stopping = asyncio.ensure_future(self.stop.wait())
-        try:
-            await asyncio.wait((work, stopping), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            stopping.cancel()
-            work.cancel()
-            await asyncio.wait((work,))
-        return () if work.cancelled() else work.result()
 
     async def _deliver(self, records: Sequence[ReadRecord]) -> None:
         """Announce the range, then write it."""

@@ -4,9 +4,10 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from bridge.errors import BridgeError, Permanent, Revoked
 from bridge.model import Partition
@@ -40,6 +41,25 @@ class LaneHealth:
         if self.waiting_since is None:
             return 0.0
         return now - max(self.waiting_since, self.progressed_at)
+
+
+async def pause(stop: asyncio.Event, seconds: float) -> None:
+    """Sleep that a stop ends early."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+
+
+async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What the work returns or raises; None, and the work cancelled, if a stop comes first."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        working.cancel()
+        await asyncio.wait((working,))
+    return None if working.cancelled() else working.result()
 
 
 class Patience:
@@ -79,11 +99,7 @@ class Patience:
 
     async def pause(self, seconds: float) -> None:
         """Sleep that a stop ends early."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self.stop.wait()
-        except TimeoutError:
-            return
+        await pause(self.stop, seconds)
 
     def fields(self, **more: object) -> dict[str, dict[str, object]]:
         return {"fields": {"partition": str(self.health.partition), **more}}

@@ -25,7 +25,8 @@ Scope = tuple[str, str]
 TABLES = {"traces": "otel_traces", "logs": "otel_logs"}
 # An instance not heard of for this long, without its last entry, was killed.
 SILENT_SECONDS = 15
-MAXIMA = ", ".join(f"max({name}) AS {name}" for name in ("received", "refused", "rejected", "appended"))
+COUNTED = ("received", "refused", "rejected", "appended")
+MAXIMA, SUMS = (", ".join(f"{what}({name}) AS {name}" for name in COUNTED) for what in ("max", "sum"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,7 @@ class Books:
         self._span = f">= toDateTime({int(since)}) AND {{}} < toDateTime({int(until)})"
 
     def counted(self) -> list[list[Any]]:
-        return self._rows(
-            "SELECT org, signal, sum(received), sum(refused), sum(rejected), sum(appended) FROM"
-            f" ({self._cells()}) GROUP BY org, signal"
-        )
+        return self._rows(f"SELECT org, signal, {SUMS} FROM ({self._cells()}) GROUP BY org, signal")
 
     def _cells(self) -> str:
         """Each instance's count of a minute, of which it tells more and more: the highest is what it has counted."""
@@ -181,9 +179,8 @@ def _print_minutes(books: Books, problems: Sequence[Finding]) -> None:
 def collect(books: Books, letters: Sequence[DeadLetter], since: float, until: float) -> dict[Scope, Sums]:
     """All figures by organisation and signal. Items rejected before they had an organisation are under ''."""
     figures: dict[Scope, dict[str, int]] = {}
-    names = ("received", "refused", "rejected", "appended")
     for org, signal, *counts in books.counted():
-        figures[str(org), str(signal)] = dict(zip(names, map(int, counts), strict=True))
+        figures[str(org), str(signal)] = dict(zip(COUNTED, map(int, counts), strict=True))
     for signal in TABLES:
         for org, count in books.stored(signal).items():
             figures.setdefault((str(org), signal), {})["stored"] = count

@@ -9,7 +9,7 @@ One thread, one loop: nothing here waits in another thread. A batch of operation
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -49,7 +49,7 @@ async def open_grpc_queue(
         raise OSError(f"receive.grpc_listen: {address} cannot be bound")
     server.start()
     serving = _Serving(server, queue, receiver)
-    queue.watch(_epolls() - polls_before)
+    queue.watch(_epolls() - polls_before, serving.is_busy)
     try:
         serving.accept(ACCEPTING)
         yield port
@@ -73,21 +73,21 @@ class _Queue:
 
     def __init__(self) -> None:
         self.core = cygrpc.CompletionQueue()
-        self.open_calls = 0
         self._loop = asyncio.get_running_loop()
         self._watched: set[int] = set()
+        self._is_busy: Callable[[], bool] = lambda: False
         self._tick: asyncio.TimerHandle | None = None
         self._is_closed = False
 
-    def watch(self, descriptors: set[int]) -> None:
+    def watch(self, descriptors: set[int], is_busy: Callable[[], bool]) -> None:
         """Drain whenever one of these is readable, and now and then."""
-        self._watched = descriptors
+        self._watched, self._is_busy = descriptors, is_busy
         for descriptor in descriptors:
             self._loop.add_reader(descriptor, self.drain)
         self._again()
 
     def _again(self) -> None:
-        seconds = BUSY_TICK_SECONDS if self.open_calls else IDLE_TICK_SECONDS
+        seconds = BUSY_TICK_SECONDS if self._is_busy() else IDLE_TICK_SECONDS
         self._tick = self._loop.call_later(seconds, self._on_tick)
 
     def _on_tick(self) -> None:
@@ -125,6 +125,9 @@ class _Serving:
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
 
+    def is_busy(self) -> bool:
+        return bool(self._tasks)
+
     def accept(self, calls: int = 1) -> None:
         for _ in range(calls):
             self._server.request_call(self._queue.core, self._queue.core, self._on_call)
@@ -134,7 +137,6 @@ class _Serving:
             self.accept()
         if not event.success:
             return
-        self._queue.open_calls += 1
         task = asyncio.create_task(self._serve(_QueueCall(event)), name="grpc call")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -153,8 +155,6 @@ class _Serving:
                 await call.end(cygrpc.StatusCode.ok, "", message=found)
         except Exception as bug:
             log_bug(bug)
-        finally:
-            self._queue.open_calls -= 1
 
     async def stop(self, grace_seconds: float) -> None:
         """Take no more calls, wait for those under way, then break them off."""
