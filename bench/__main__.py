@@ -7,12 +7,9 @@ CPU is the cgroup's accounting: all threads, user and system. Compare ratios of 
 """
 
 import argparse
-import json
 import os
 import platform
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -21,6 +18,7 @@ from pathlib import Path
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from bench import peers
+from bench.benchmarks import measured
 from bench.box import NoBox, box
 from bench.boxed import CPUS, MEMORY_BYTES
 from bench.legs import LoadOf, Result, System, backlog_leg, collector, drive_leg, headrace, kill_leg, rotel
@@ -125,13 +123,7 @@ def _killed(system: System, load: LoadOf) -> Measure:
 
 def columns_rows() -> list[str]:
     """The pytest-benchmark of the columns, as report rows."""
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "columns.json"
-        command = ["pytest", "bench/test_columns.py", "--benchmark-enable", f"--benchmark-json={target}", "-q"]
-        subprocess.run([sys.executable, "-m", *command], check=True, capture_output=True)
-        found = {
-            each["name"]: each["extra_info"]["us_per_item"] for each in json.loads(target.read_text())["benchmarks"]
-        }
+    found = {each["name"]: each["extra_info"]["us_per_item"] for each in measured("bench/test_columns.py")}
     rows = []
     for signal in OTLP_SIGNALS:
         fast, plain = found[f"test_fast[{signal}]"], found[f"test_plain[{signal}]"]

@@ -7,10 +7,10 @@ A stage fails if it takes `LIMIT` times its baseline in each of `TRIES` runs: on
 
 import argparse
 import json
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
+
+from bench.benchmarks import measured
 
 BASELINE = Path(__file__).with_name("baseline.json")
 LIMIT = 1.3
@@ -19,11 +19,7 @@ TRIES = 3
 
 def ratios() -> dict[str, float]:
     """Of each stage: its fastest round, in fastest rounds of the calibration loop."""
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "stages.json"
-        command = ["pytest", "bench/test_stages.py", "--benchmark-enable", f"--benchmark-json={target}", "-q"]
-        subprocess.run([sys.executable, "-m", *command, "-p", "no:randomly"], check=True, capture_output=True)
-        seconds = {each["name"]: each["stats"]["min"] for each in json.loads(target.read_text())["benchmarks"]}
+    seconds = {each["name"]: each["stats"]["min"] for each in measured("bench/test_stages.py")}
     unit = seconds.pop("test_calibration")
     return {name.removeprefix("test_"): round(value / unit, 4) for name, value in sorted(seconds.items())}
 

@@ -5,8 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from bench import peers
@@ -50,9 +49,6 @@ class Result:
     note: str = ""
     encoding: str = "plain"
 
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 Start = Callable[[Place, ExitStack], list[Boxed]]
 
@@ -65,7 +61,6 @@ class System:
     start: Start
     stores: str
     note: str = ""
-    transports: tuple[str, ...] = ("grpc", "http")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,24 +69,20 @@ class LoadOf:
     signal: Signal
     items: int
     seconds: float
-    extra: tuple[str, ...] = field(default=())
+    extra: tuple[str, ...] = ()
     callers: int = CALLERS
-
-
-def _started(place: Place, stack: ExitStack, *roles: str) -> list[Boxed]:
-    processes = []
-    for role in roles:
-        processes.append(stack.enter_context(boxed(*place.headrace(role))))
-        if role in ("receive", "run"):
-            listening(processes[-1], place.ports.grpc)
-    return processes
 
 
 def headrace(name: str, *roles: str, stores: str) -> System:
     def start(place: Place, stack: ExitStack) -> list[Boxed]:
         place.create_topics()
         place.create_schema()
-        return _started(place, stack, *roles)
+        processes = []
+        for role in roles:
+            processes.append(stack.enter_context(boxed(*place.headrace(role))))
+            if role in ("receive", "run"):
+                listening(processes[-1], place.ports.grpc)
+        return processes
 
     return System(name, start, stores)
 
@@ -120,9 +111,7 @@ def rotel() -> System:
         binary = peers.rotel()
         assert binary is not None
         place.create_schema()
-        process = stack.enter_context(
-            boxed(peers.rotel_command(binary, place.ports), {}, Path(place.folder / "rotel.log"))
-        )
+        process = stack.enter_context(boxed(peers.rotel_command(binary, place.ports), {}, place.folder / "rotel.log"))
         listening(process, place.ports.grpc)
         return [process]
 
@@ -198,7 +187,6 @@ def kill_leg(world: World, system: System, load: LoadOf) -> Result:
 def backlog_leg(world: World, system: System, signal: Signal) -> Result:
     """A topic that is full, drained; CPU from the first row on, so that starting is not in it."""
     place = world.place()
-    place.create_topics()
     items = place.fill(signal, BACKLOG_MIB)
     with ExitStack() as stack:
         processes = system.start(place, stack)
@@ -239,8 +227,8 @@ def _cpu(processes: list[Boxed]) -> float:
 def _peaks(processes: list[Boxed]) -> dict[str, Any]:
     """Of the largest process: each has a box of its own."""
     return {
-        "peak_rss_bytes": max(process.peak_rss_bytes for process in processes),
-        "peak_anonymous_bytes": max(process.peak_anonymous_bytes for process in processes),
+        "peak_rss_bytes": max(process.peaks.get("VmHWM", 0) for process in processes),
+        "peak_anonymous_bytes": max(process.peaks.get("RssAnon", 0) for process in processes),
         "oom_kills": sum(process.held.oom_kills() for process in processes if process.held),
     }
 

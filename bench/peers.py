@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-MIB: Final = 1 << 20
 MEMORY_LIMITER: Final = {"check_interval": "100ms", "limit_mib": 205, "spike_limit_mib": 40}
 GO_ENVIRON: Final = {"GOMEMLIMIT": "200MiB", "GOMAXPROCS": "1"}
 

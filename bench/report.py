@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from typing import Final
@@ -39,7 +40,7 @@ def write(folder: Path, results: Sequence[Result], machine: str, notes: Sequence
     folder.mkdir(exist_ok=True)
     text = markdown(results, machine, notes, columns)
     (folder / "report.md").write_text(text)
-    latest = {"machine": machine, "results": [each.as_json() for each in results]}
+    latest = {"machine": machine, "results": [asdict(each) for each in results]}
     (folder / "latest.json").write_text(json.dumps(latest, indent=1) + "\n")
     (folder / "cpu.svg").write_text(picture(results))
     return text

@@ -5,7 +5,7 @@ pytest bench --benchmark-enable
 
 import gc
 import gzip
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,13 +22,6 @@ from sinks.clickhouse import arrow_stream
 
 RECEIVED_AT_UNIX_NANO = 1_767_225_600_000_000_000
 ROUNDS = 30
-
-
-class Nowhere:
-    """An appender that keeps nothing."""
-
-    async def append(self, records: Sequence[Record]) -> None:
-        """Forget them."""
 
 
 def measure(benchmark: Any, work: Callable[[], Any]) -> None:
@@ -56,7 +49,7 @@ def test_prepare(benchmark: Any, signal: Signal, items: int) -> None:
     """A request's bytes -> records: 20 requests."""
     settings = Settings()
     identities = assembly.load_identities(settings)
-    ingest = assembly.build_ingest(settings, identities, Nowhere(), Ledger(), Metrics())
+    ingest = assembly.build_ingest(settings, identities, assembly.Nowhere(), Ledger(), Metrics())
     bodies, plane = requests_of(signal, 20, items), identities.local_plane
     assert plane is not None
 

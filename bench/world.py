@@ -15,22 +15,22 @@ from typing import Any
 
 import clickhouse_connect
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from bench.backlog import fill
-from bench.boxed import Boxed, boxed, wait_for
+from bench.boxed import Boxed, wait_for
 from bench.peers import Ports
 from bridge.assembly import kafka_settings
 from bridge.log.kafka_client import check_topics, open_admin_client
 from bridge.log.kafka_settings import KafkaSettings
 from bridge.model import Signal
 from bridge.settings import load_settings
+from sinks.clickhouse import TABLES
 from tests.kafka_service import KafkaBroker, start_kafka
 from tests.program import free_port
 from tests.services import ClickHouseServer, start_clickhouse
 
-TABLE = {Signal.TRACES: "otel_traces", Signal.LOGS: "otel_logs"}
-TOPIC = {Signal.TRACES: "otlp_spans", Signal.LOGS: "otlp_logs"}
 PARTITIONS = 4
 
 
@@ -38,6 +38,7 @@ PARTITIONS = 4
 class World:
     broker: KafkaBroker
     server: ClickHouseServer
+    client: Client
     folder: Path
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -55,9 +56,8 @@ class World:
             name,
             f"{name}-",
         )
-        made = Place(self, ports, folder)
-        made.command(f"CREATE DATABASE {name}")
-        return made
+        self.client.command(f"CREATE DATABASE {name}")
+        return Place(self, ports, folder)
 
 
 @dataclass(slots=True)
@@ -105,26 +105,18 @@ class Place:
         command, environ, _ = self.headrace("schema")
         subprocess.run([*command, "apply"], env=environ, check=True, capture_output=True)
 
-    def command(self, sql: str) -> None:
-        client = clickhouse_connect.get_client(host="127.0.0.1", port=self.ports.clickhouse_http)
-        client.command(sql)
-        client.close()
-
     def number(self, sql: str) -> int:
         """The only value of a query; 0 as long as what it asks for is not there."""
-        client = clickhouse_connect.get_client(host="127.0.0.1", port=self.ports.clickhouse_http)
         try:
-            return int(client.query(sql).result_rows[0][0] or 0)
+            return int(self.world.client.query(sql).result_rows[0][0] or 0)
         except ClickHouseError:
             return 0
-        finally:
-            client.close()
 
     def rows(self, signal: Signal) -> int:
-        return self.number(f"SELECT count() FROM {self.ports.database}.{TABLE[signal]}")  # noqa: S608
+        return self.number(f"SELECT count() FROM {self.ports.database}.{TABLES[signal]}")  # noqa: S608
 
     def stored_bytes(self, signal: Signal) -> int:
-        where = f"active AND database = '{self.ports.database}' AND table = '{TABLE[signal]}'"
+        where = f"active AND database = '{self.ports.database}' AND table = '{TABLES[signal]}'"
         return self.number(f"SELECT sum(bytes_on_disk) FROM system.parts WHERE {where}")  # noqa: S608
 
     def records(self, signal: Signal) -> int:
@@ -133,7 +125,7 @@ class Place:
 
     def kafka_bytes(self, signal: Signal) -> int:
         """Of the topic's log segments on the broker's disk."""
-        topic = f"{self.ports.prefix}{TOPIC[signal]}"
+        topic = self.kafka_settings().topic(signal.topic)
         return sum(path.stat().st_size for path in self.world.broker.directory.glob(f"data/{topic}-*/*.log"))
 
     @contextmanager
@@ -195,7 +187,7 @@ def open_world() -> Iterator[World]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headrace-bench-")))
         broker, server = stack.enter_context(start_kafka()), stack.enter_context(start_clickhouse())
-        yield World(broker, server, folder)
-
-
-__all__ = ["Load", "Place", "World", "boxed", "listening", "open_world"]
+        # of no session: rows are looked at from a thread beside
+        client = clickhouse_connect.get_client(host="127.0.0.1", port=server.http_port, autogenerate_session_id=False)
+        stack.callback(client.close)
+        yield World(broker, server, client, folder)

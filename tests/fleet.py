@@ -1,6 +1,5 @@
 """Several roles of `headrace` as processes, on one Kafka and one ClickHouse, with topics and tables of their own."""
 
-import os
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 import clickhouse_connect
 
 from tests.kafka_service import KafkaBroker
+from tests.processes import inherited_environ
 from tests.program import Program
 from tests.services import ClickHouseServer
 
@@ -71,8 +71,7 @@ class Fleet:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command of `headrace` with the fleet's settings."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
-        environ = {**inherited, **self.settings(), "HEADRACE_DATA_DIR": str(self.directory / "none")}
+        environ = {**inherited_environ(), **self.settings(), "HEADRACE_DATA_DIR": str(self.directory / "none")}
         command = [sys.executable, "-m", "bridge", *arguments]
         return subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=300)
 

@@ -1,12 +1,10 @@
 """The program as its user starts it: `headrace run` as a process, on free ports, with its own data folder."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -14,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests import processes
 
 START_SECONDS = 30.0
 
@@ -46,9 +46,8 @@ class Program:
         return self.directory / "headrace.log"
 
     def environ(self) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
         return {
-            **inherited,
+            **processes.inherited_environ(),
             "HEADRACE_DATA_DIR": str(self.directory / "data"),
             "HEADRACE_RECEIVE__GRPC_LISTEN": f"127.0.0.1:{self.grpc_port}",
             "HEADRACE_RECEIVE__HTTP_LISTEN": f"127.0.0.1:{self.http_port}",
@@ -128,44 +127,28 @@ class Program:
         return status, json.loads(body)
 
     def rss_bytes(self) -> int:
-        assert self.process is not None
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) * 1024
+        return self._memory_bytes()["VmRSS"]
 
     def peak_rss_bytes(self) -> int:
-        assert self.process is not None
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) * 1024
-
-    def anonymous_bytes(self) -> int:
-        """Memory that is the process's own: what a cgroup cannot reclaim, unlike pages of libraries."""
-        assert self.process is not None
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")) * 1024
+        return self._memory_bytes()["VmHWM"]
 
     @contextmanager
     def watching_memory(self) -> Iterator[Callable[[], int]]:
-        """Yields what tells the most anonymous memory seen since, looked at every few milliseconds."""
-        ended, peak = threading.Event(), [0]
+        """Yields what tells the most anonymous memory seen since: a cgroup can reclaim pages of libraries, not that."""
+        with processes.watching(self._memory_now, 0.005) as peaks:
+            yield lambda: peaks.get("RssAnon", 0)
 
-        def look() -> None:
-            while not ended.is_set() and self.process is not None and self.process.poll() is None:
-                peak[0] = max(peak[0], self.anonymous_bytes())
-                ended.wait(0.005)
+    def _memory_now(self) -> dict[str, int]:
+        return self._memory_bytes() if self.process is not None and self.process.poll() is None else {}
 
-        watcher = threading.Thread(target=look, daemon=True)
-        watcher.start()
-        try:
-            yield lambda: peak[0]
-        finally:
-            ended.set()
-            watcher.join()
+    def _memory_bytes(self) -> dict[str, int]:
+        assert self.process is not None
+        return processes.memory_bytes(self.process.pid)
 
     def cpu_seconds(self) -> float:
         """User and system time of all threads so far."""
         assert self.process is not None
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processes.cpu_seconds(self.process.pid)
 
 
 @contextmanager

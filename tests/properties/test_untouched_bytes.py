@@ -5,15 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from bridge import ingest, wire
+from bridge.assembly import Nowhere
 from bridge.columns import to_table
 from bridge.ingest import Ingest
 from bridge.ledger import Ledger
-from bridge.log.memory import open_memory_log
 from bridge.messages import SHAPES, parse
 from bridge.model import OTLP_SIGNALS, Record, Signal
 from bridge.placing import Placing
@@ -22,19 +22,17 @@ from enrichers.catalog import Catalog, DataPlane
 from enrichers.redaction import RedactionRules
 from enrichers.tenancy import place
 from tests.otlp_strategies import REQUESTS
-from tests.properties.test_columns import read
+from tests.properties.test_columns import read, slow
 from tests.strange_encoder import strange
 
-slow = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 PLANE = DataPlane("p", None, "acme")
 METRICS = Metrics()
 
 
 def ingest_into_nothing() -> Ingest:
     catalog = Catalog()
-    nowhere: Any = open_memory_log
     return Ingest(
-        nowhere, lambda: catalog, Placing(place, lambda: catalog), RedactionRules(), 1 << 20, METRICS, Ledger()
+        Nowhere(), lambda: catalog, Placing(place, lambda: catalog), RedactionRules(), 1 << 20, METRICS, Ledger()
     )
 
 
