@@ -102,6 +102,7 @@ def build_receiver(
         local_plane=identities.local_plane,
         is_mtls=receive.tls is not None and receive.tls.client_ca_file is not None,
         max_request_bytes=receive.max_request_bytes,
+        max_grpc_message_bytes=min(receive.max_grpc_message_bytes, receive.max_request_bytes),
         read_timeout_seconds=receive.read_timeout_seconds,
         metrics=metrics,
     )

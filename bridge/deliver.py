@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from bridge import offsets
 from bridge.batch import BatchPolicy, Pending
@@ -89,11 +90,16 @@ class Deliver:
     def health(self) -> list[LaneHealth]:
         return [lane.health for lane in self._lanes.values()]
 
-    def _share(self) -> BatchPolicy:
-        """The batch limits that keep all lanes together within the bytes that may be pending."""
-        batch = self._policy.batch
-        share_bytes = self._policy.max_pending_bytes // max(1, len(self._lanes))
-        return replace(batch, max_bytes=max(1, min(batch.max_bytes, share_bytes)))
+    def _share(self, of: "Lane") -> BatchPolicy:
+        """The batch limits that keep all lanes together within the bytes that may be pending.
+
+        Who comes first gets whole batches; the least that every lane may hold, whatever the others do, adds up to half
+        as much again. Most lanes have nothing most of the time: fixed shares would make small batches of everything.
+        """
+        batch, limit_bytes = self._policy.batch, self._policy.max_pending_bytes
+        others_bytes = sum(lane.pending_bytes for lane in self._lanes.values() if lane is not of)
+        least_bytes = limit_bytes // (2 * max(1, len(self._lanes)))
+        return replace(batch, max_bytes=max(1, min(batch.max_bytes, max(least_bytes, limit_bytes - others_bytes))))
 
 
 class Lane:
@@ -105,9 +111,11 @@ class Lane:
         reader: LogReader,
         out: Exit,
         policy: DeliverPolicy,
-        share: Callable[[], BatchPolicy],
+        share: Callable[["Lane"], BatchPolicy],
     ) -> None:
-        self._committed, self._reader, self._share = start, reader, share
+        self._committed, self._reader = start, reader
+        self._share = partial(share, self)
+        self.pending_bytes = 0
         self._partition, self._metrics = start.partition, out.metrics
         self.health = LaneHealth(start.partition)
         self._patience = Patience(self.health, policy.retry_initial_seconds, policy.retry_max_seconds, out.metrics)
@@ -122,9 +130,11 @@ class Lane:
             pending = Pending()
             while not self.stop.is_set():
                 pending = await self._top_up(pending)
+                self.pending_bytes = pending.value_bytes
                 records, pending = pending.cut(self._share(), time.monotonic())
                 if records:
                     await self._deliver(records)
+                self.pending_bytes = pending.value_bytes
             while pending.records:
                 records, pending = pending.cut(replace(self._share(), max_age_seconds=0.0), time.monotonic())
                 await self._deliver(records)
@@ -148,7 +158,9 @@ class Lane:
             records += found
         if self.stop.is_set():
             raise Stopped
+        self.pending_bytes = sum(len(read.record.value) for read in records)
         await self._checked_replay(records)
+        self.pending_bytes = 0
 
     async def _checked_replay(self, records: list[ReadRecord]) -> None:
         begun, fields = self._committed, self._patience.fields

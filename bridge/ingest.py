@@ -94,7 +94,7 @@ class _Stamp(NamedTuple):
 class _Part:
     """What a request holds of one organisation, as it is put together."""
 
-    encoded: list[bytes] = field(default_factory=list)
+    encoded: list[bytes | memoryview] = field(default_factory=list)
     items: int = 0
     trace: bytes = b""
 
@@ -195,12 +195,13 @@ class Ingest:
         """As `_add`, with the items left as the bytes they came as: only resources are written anew."""
         signal, shape = prepared.signal, SHAPES[prepared.signal]
         parts: dict[str, _Part] = {}
+        place = self.placing.of(plane)
         for message, entry in zip(getattr(request, shape.resources), entries, strict=True):
-            placed, items = self.placing.place(entry.resource, plane), count_items(shape, message)
+            placed, items = place(entry.resource), count_items(shape, message)
             if isinstance(placed.verdict, Placement):
                 part = parts.get(placed.verdict.org) or parts.setdefault(placed.verdict.org, _Part())
                 part.trace = part.trace or trace_id_of(shape, message)
-                part.encoded.append(joined(placed.resource, entry.rest))
+                part.encoded += joined(placed.head, entry.rest)
                 part.items += items
             elif isinstance(placed.verdict, Rejection) and items:
                 prepared.rejections.add(placed.verdict, items)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # `receive` alone never loads Arrow
     import pyarrow as pa
@@ -122,7 +122,7 @@ class PartitionLag:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One contiguous offset range of one partition, as columns. Never re-cut: a retry sends the same object.
+    """One contiguous offset range of one partition, as columns. Never re-cut: a retry makes the same one again.
 
     `token` names the range, the log it stands in and the codec; a sink that has durably stored this token may drop
     the batch. One row of `table` is one span or one log record (`bridge/columns/schema.py`).
@@ -131,5 +131,14 @@ class Batch:
     signal: Signal
     token: str
     table: pa.Table
-    value_bytes: int
-    oldest_received_at_unix_nano: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A batch as its sink sends it; the table is not needed any more. What `body` is, only the sink knows."""
+
+    signal: Signal
+    token: str
+    rows: int
+    columns: tuple[str, ...]
+    body: Any

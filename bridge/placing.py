@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from bridge.errors import Malformed
+from bridge.wire import head_of
 from enrichers import Enricher, Placement, Rejection
 from enrichers.catalog import Catalog, DataPlane
 
@@ -24,10 +25,10 @@ ENTRY_BYTES: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The verdict, and the resource as it is stored: encoded, rewritten by the enrichers."""
+    """The verdict, and the resource as it is stored: rewritten by the enrichers, encoded as the head of its entry."""
 
     verdict: Placement | Rejection | None
-    resource: bytes
+    head: bytes
 
 
 class Placing:
@@ -35,18 +36,22 @@ class Placing:
 
     def __init__(self, enricher: Enricher, catalog: Callable[[], Catalog]) -> None:
         self.enricher, self._catalog = enricher, catalog
-        self._known: dict[tuple[DataPlane, bytes], Placed] = {}
+        self._known: dict[DataPlane, dict[bytes, Placed]] = {}
         self._known_bytes = 0
         self._known_of: Catalog | None = None
 
-    def place(self, resource: bytes, plane: DataPlane) -> Placed:
-        """Raises `Malformed` if it is no Resource."""
+    def of(self, plane: DataPlane) -> Callable[[bytes], Placed]:
+        """What places the encoded resources of one request; it raises `Malformed` for what is no Resource."""
         catalog = self._catalog()
         if catalog is not self._known_of:
             self._forget()
             self._known_of = catalog
-        known = self._known.get((plane, resource))
-        return known if known is not None else self._ask(resource, plane, catalog)
+        known = self._known.setdefault(plane, {}).get
+
+        def place(resource: bytes) -> Placed:
+            return known(resource) or self._ask(resource, plane, catalog)
+
+        return place
 
     def _ask(self, resource: bytes, plane: DataPlane, catalog: Catalog) -> Placed:
         try:
@@ -54,16 +59,16 @@ class Placing:
         except DecodeError as error:
             raise Malformed("a resource is not protobuf") from error
         verdict = self.enricher(message, plane, catalog)
-        placed = Placed(verdict, message.SerializeToString() if isinstance(verdict, Placement) else b"")
+        placed = Placed(verdict, head_of(message.SerializeToString()) if isinstance(verdict, Placement) else b"")
         if len(resource) <= MAX_RESOURCE_BYTES:
             self._remember(resource, plane, placed)
         return placed
 
     def _remember(self, resource: bytes, plane: DataPlane, placed: Placed) -> None:
-        size_bytes = len(resource) + len(placed.resource) + ENTRY_BYTES
+        size_bytes = len(resource) + len(placed.head) + ENTRY_BYTES
         if self._known_bytes + size_bytes > MAX_REMEMBERED_BYTES:
             self._forget()
-        self._known[plane, resource] = placed
+        self._known.setdefault(plane, {})[resource] = placed
         self._known_bytes += size_bytes
 
     def _forget(self) -> None:

@@ -93,10 +93,13 @@ class Kafka(Section):
         default=10.0, description="How long a request waits for the brokers' acknowledgement before it is refused."
     )
     linger_ms: int = Field(
-        default=0, ge=0, le=1000, description="How long the producer waits for more to send together."
+        default=5,
+        ge=0,
+        le=1000,
+        description="Least time between two requests to a partition, so that records go together.",
     )
     fetch_max_bytes: PositiveInt = Field(default=4 * MIB, description="Of one fetch, over all partitions.")
-    max_partition_fetch_bytes: PositiveInt = Field(default=512 << 10, description="Of one fetch, per partition.")
+    max_partition_fetch_bytes: PositiveInt = Field(default=MIB, description="Of one fetch, per partition.")
     session_timeout_ms: int = Field(
         default=15_000, ge=6000, description="A deliver not heard of for this long loses its partitions."
     )
@@ -162,13 +165,15 @@ class Deliver(Section):
     """From the log into the store."""
 
     max_rows: PositiveInt = Field(default=30_000, description="Rows that close a batch.")
-    max_bytes: PositiveInt = Field(default=3 * MIB, description="OTLP bytes that close a batch.")
+    max_bytes: PositiveInt = Field(default=6 * MIB, description="OTLP bytes that close a batch.")
     max_age_seconds: PositiveFloat = Field(default=1.0, description="Age of its first record that closes a batch.")
     max_inserts_in_flight: PositiveInt = Field(
-        default=2, description="Batches held as columns and inserted at once, over all partitions."
+        default=2, description="Batches converted and inserted at once, over all partitions; one of them is converted."
     )
     max_pending_bytes: PositiveInt = Field(
-        default=32 * MIB, description="OTLP bytes read and not yet written, over all partitions; shared out among them."
+        default=24 * MIB,
+        description="OTLP bytes read and not yet written, over all partitions; every partition may have"
+        " its share of half as much again.",
     )
     max_dead_letters_per_minute: PositiveInt = Field(
         default=1000, description="More than this stops the process's partitions until a restart."

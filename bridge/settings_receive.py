@@ -49,6 +49,11 @@ class Receive(Section):
     max_request_bytes: PositiveInt = Field(
         default=16 * MIB, description="Largest request, as sent and decompressed; over it: 413 / RESOURCE_EXHAUSTED."
     )
+    max_grpc_message_bytes: PositiveInt = Field(
+        default=4 * MIB,
+        description="Largest OTLP/gRPC message as sent (compressed or not), at most max_request_bytes; over it:"
+        " RESOURCE_EXHAUSTED. So much of max_in_flight_bytes is held while one is read: gRPC does not tell its length.",
+    )
     max_in_flight_bytes: PositiveInt = Field(
         default=32 * MIB,
         description="Bytes of requests held at once, at least max_request_bytes; over it: 503 / UNAVAILABLE.",

@@ -7,7 +7,7 @@ Traces and logs share these numbers. What is written in any other way (a field t
 resource in two pieces, which protobuf merges) is not cut: the caller then takes the message apart with upb.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 _LENGTH_DELIMITED: Final = 2
@@ -20,10 +20,13 @@ _LONGEST_VARINT_BYTES: Final = 10
 
 
 class Entry(NamedTuple):
-    """One ResourceSpans or ResourceLogs: its encoded Resource (empty if it has none), and all its other fields."""
+    """One ResourceSpans or ResourceLogs: its encoded Resource (empty if it has none), and all its other fields.
+
+    `rest` are views of the request's own bytes, in one piece wherever they are in one piece there.
+    """
 
     resource: bytes
-    rest: bytes
+    rest: list[memoryview]
 
 
 class Unusual(Exception):
@@ -49,35 +52,54 @@ def fields(body: bytes | bytearray, at: int, end: int) -> Iterator[tuple[int, in
 def entries_of(body: bytes | bytearray) -> list[Entry] | None:
     """The entries of a request that upb has accepted; None if it is not written as encoders write it."""
     found = []
+    view = memoryview(body)
     try:
         for tag, _, value_at, value_end in fields(body, 0, len(body)):
             if tag != _RESOURCE_ENTRY or value_end > len(body):
                 return None
-            found.append(_entry(body, value_at, value_end))
+            found.append(_entry(body, view, value_at, value_end))
     except (Unusual, IndexError):
         return None
     return found
 
 
-def joined(resource: bytes, rest: bytes) -> bytes:
-    """An entry again, as a field of a request."""
-    head = b"\x0a" + _varint(len(resource)) + resource
-    return b"\x0a" + _varint(len(head) + len(rest)) + head + rest
+def head_of(resource: bytes) -> bytes:
+    """A Resource as the first field of its entry."""
+    return b"\x0a" + _varint(len(resource)) + resource
 
 
-def _entry(body: bytes | bytearray, at: int, end: int) -> Entry:
+def joined(head: bytes, rest: Sequence[memoryview]) -> list[bytes | memoryview]:
+    """An entry again, as a field of a request, in pieces: `head` is `head_of` its resource."""
+    size = len(head)
+    for piece in rest:
+        size += len(piece)
+    return [b"\x0a" + _varint(size), head, *rest]
+
+
+def _entry(body: bytes | bytearray, view: memoryview, at: int, end: int) -> Entry:
+    """As `fields`, unrolled: it is a tenth of what a request costs. Raises `Unusual`."""
     resource: bytes | None = None
-    rest: list[bytes] = []
-    for tag, start, value_at, value_end in fields(body, at, end):
-        if value_end > end:
+    rest: list[memoryview] = []
+    run_at = at  # of fields that stay together
+    while at < end:
+        start, tag, size = at, body[at], body[at + 1]
+        at += 2
+        if size & 128:
+            size, at = _long_length(body, size & 127, at)
+        value_at, at = at, at + size
+        if at > end:
             raise Unusual
         if tag in _AFTER:
-            rest.append(bytes(body[start:value_end]))
-        elif tag == _RESOURCE and resource is None:
-            resource = bytes(body[value_at:value_end])
-        else:
+            continue
+        if tag != _RESOURCE or resource is not None:
             raise Unusual
-    return Entry(resource or b"", rest[0] if len(rest) == 1 else b"".join(rest))
+        resource = bytes(view[value_at:at])
+        if run_at < start:
+            rest.append(view[run_at:start])
+        run_at = at
+    if run_at < end:
+        rest.append(view[run_at:end])
+    return Entry(resource or b"", rest)
 
 
 def _long_length(body: bytes | bytearray, size: int, at: int) -> tuple[int, int]:

@@ -12,11 +12,13 @@ replay of the letter is the same insert.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from bridge import offsets
@@ -24,7 +26,7 @@ from bridge.columns import to_table
 from bridge.errors import BridgeError, Malformed, RejectedBySink
 from bridge.ledger import Ledger
 from bridge.letters import DeadLetter, LetterBox, LetterLimit
-from bridge.model import Batch, Committed, ReadRecord, Signal
+from bridge.model import Batch, Committed, Encoded, Origin, ReadRecord, Signal
 from bridge.patience import Patience, Stopped
 from bridge.poison import AcceptForeign, Sorted, id_of_row, letter_of_row, sort_out
 from bridge.telemetry import Metrics
@@ -36,7 +38,11 @@ Commit = Callable[[Committed], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """What all lanes of a process share on the way out. `slots` bounds the batches held as columns at once."""
+    """What all lanes of a process share on the way out.
+
+    `slots` bounds the batches that are converted or inserted at once; `converting` lets one of them be columns, which
+    are several times what the sink's encoding of them is.
+    """
 
     sink: Sink
     sink_name: str
@@ -46,6 +52,7 @@ class Exit:
     accept_foreign: AcceptForeign
     metrics: Metrics
     ledger: Ledger = field(default_factory=Ledger)
+    converting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Writer:
@@ -76,6 +83,8 @@ class Writer:
             )
 
     async def _sort(self, records: Sequence[ReadRecord], *, is_strict: bool) -> Sorted:
+        if not is_strict and all(read.record.origin is Origin.OURS for read in records):
+            return Sorted(list(records), [], [])  # as nearly always: not worth a thread
         accept = self._out.accept_foreign
         found = await asyncio.to_thread(sort_out, self._partition, records, accept, is_strict=is_strict)
         await self._bury(found.letters)
@@ -121,29 +130,29 @@ class Writer:
             if self._patience.stop.is_set() and self._patience.health.trouble:
                 raise Stopped
             try:
-                batch = await asyncio.to_thread(self._batch, begun, records, good, rows)
+                async with out.converting:
+                    made = await asyncio.to_thread(self._made, begun, records, good, rows)
                 with out.metrics.insert_seconds.labels(out.sink_name, self._signal).time():
-                    await out.sink.write(batch)
+                    await out.sink.write(made.encoded)
             except BridgeError as error:
                 out.metrics.send_failures.labels(out.sink_name, self._signal, error.reason).inc()
                 if error.reason == "connection":
                     out.metrics.connection_errors.inc()
                 raise
-            self._count(batch, good)
+        self._count(made, good)
 
-    def _batch(
+    def _made(
         self, begun: Committed, records: Sequence[ReadRecord], good: Sequence[ReadRecord], rows: Rows | None
-    ) -> Batch:
-        values = [read.record for read in good]
-        table = to_table(self._signal, values)
+    ) -> "_Made":
+        table = to_table(self._signal, [read.record for read in good])
         token = offsets.token_of(self._log_id, begun, records)
         if rows is not None:
             table = table.slice(rows[0], rows[1] - rows[0])
             token = f"{token}:{rows[0]}-{rows[1]}"
             if rows[1] - rows[0] == 1:
                 token = offsets.token_of_letter(self._log_id, id_of_row(self._partition, good, rows[0]))
-        oldest = min(value.received_at_unix_nano for value in values)
-        return Batch(self._signal, token, table, sum(len(value.value) for value in values), oldest)
+        encoded = self._out.sink.encode(Batch(self._signal, token, table))
+        return _Made(encoded, None if self._signal is Signal.LEDGER else _tallied(table))
 
     async def _bury(self, letters: Sequence[DeadLetter]) -> None:
         """Return when the letters are durable; with the limit reached, never."""
@@ -162,16 +171,39 @@ class Writer:
             out.metrics.dead_letters.labels(letter.signal, letter.reason).inc(max(1, letter.items))
             out.ledger.count(letter.org, letter.signal, letter.received_at_unix_nano, dead_lettered=letter.items)
 
-    def _count(self, batch: Batch, good: Sequence[ReadRecord]) -> None:
-        metrics, signal, table, now_unix_nano = self._out.metrics, batch.signal, batch.table, time.time_ns()
-        metrics.sent_items.labels(self._out.sink_name, signal).inc(table.num_rows)
-        if signal is Signal.LEDGER:
+    def _count(self, made: "_Made", good: Sequence[ReadRecord]) -> None:
+        metrics, signal, now_unix_nano = self._out.metrics, self._signal, time.time_ns()
+        metrics.sent_items.labels(self._out.sink_name, signal).inc(made.encoded.rows)
+        if made.tally is None:
             return
-        metrics.batch_rows.labels(signal).observe(table.num_rows)
-        metrics.batch_bytes.labels(signal).observe(batch.value_bytes)
-        received = table.column("ReceivedAt").to_numpy().astype("datetime64[ns]").astype(np.int64)
-        metrics.ingestion_lag.observe((signal,), (now_unix_nano - received) / 1e9)
-        events = table.column("Timestamp").to_numpy().astype(np.int64)
-        metrics.event_lag.observe((signal,), (now_unix_nano - events) / 1e9)
-        for entry in pc.value_counts(table.column("OrgId").combine_chunks()).to_pylist():
-            self._out.ledger.count(entry["values"], signal, batch.oldest_received_at_unix_nano, written=entry["counts"])
+        metrics.batch_rows.labels(signal).observe(made.encoded.rows)
+        metrics.batch_bytes.labels(signal).observe(sum(len(read.record.value) for read in good))
+        metrics.ingestion_lag.observe((signal,), (now_unix_nano - made.tally.received) / 1e9)
+        metrics.event_lag.observe((signal,), (now_unix_nano - made.tally.events) / 1e9)
+        oldest = min(read.record.received_at_unix_nano for read in good)
+        for org, rows in made.tally.rows_of_org.items():
+            self._out.ledger.count(org, signal, oldest, written=rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tally:
+    """What is counted of a table once it is written: times in Unix nanoseconds, one a row."""
+
+    received: npt.NDArray[np.int64]
+    events: npt.NDArray[np.int64]
+    rows_of_org: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    encoded: Encoded
+    tally: _Tally | None
+
+
+def _tallied(table: pa.Table) -> _Tally:
+    counts = pc.value_counts(table.column("OrgId").combine_chunks())
+    return _Tally(
+        table.column("ReceivedAt").to_numpy().astype("datetime64[ns]").astype(np.int64),
+        table.column("Timestamp").to_numpy().astype(np.int64),
+        {entry["values"]: entry["counts"] for entry in counts.to_pylist()},
+    )

@@ -2,16 +2,23 @@
 
 from typing import Protocol
 
-from bridge.model import Batch
+from bridge.model import Batch, Encoded
 
 
 class Sink(Protocol):
-    async def write(self, batch: Batch) -> None:
+    def encode(self, batch: Batch) -> Encoded:
+        """The batch as `write` takes it. CPU only, a few milliseconds: called in a thread, from several at once.
+
+        The table can go then: columns are several times as large, and an insert takes its time.
+        """
+        ...
+
+    async def write(self, encoded: Encoded) -> None:
         """Return when every row of the batch is durable and visible, once, here and in dependent views.
 
         Writing a batch with the same token again is harmless, at once or after a crash, as long as fewer than the
-        deduplication window's number of batches came between. An empty table is a no-op. A cancelled call leaves the
-        sink usable and the batch in an unknown state: write it again.
+        deduplication window's number of batches came between. A batch without rows is a no-op. A cancelled call leaves
+        the sink usable and the batch in an unknown state: write it again.
         Raises `SinkUnavailable` (write the same batch later) or `RejectedBySink` (it will never be taken as it is).
         """
         ...

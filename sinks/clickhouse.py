@@ -22,7 +22,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
 from bridge.errors import BridgeError, SinkUnavailable
-from bridge.model import Batch, Signal
+from bridge.model import Batch, Encoded, Signal
 from sinks.codes import error_of
 from sinks.ddl import SchemaOptions, Step, drift, missing_steps, recorded_sql
 
@@ -94,10 +94,16 @@ class ClickHouseSink:
         # read-only is a state of chDB's session that cannot be left again, so questions have a session of their own
         self._questions = Connection(settings, is_readonly=True)
 
-    async def write(self, batch: Batch) -> None:
+    def encode(self, batch: Batch) -> Encoded:
+        """As `Sink.encode`: an ArrowStream of one record batch, its buffers compressed."""
+        table = batch.table
+        body = arrow_stream(table, self.settings.compression) if table.num_rows else b""
+        return Encoded(batch.signal, batch.token, table.num_rows, tuple(table.schema.names), body)
+
+    async def write(self, encoded: Encoded) -> None:
         """As `Sink.write`."""
-        if batch.table.num_rows:
-            await self._in_thread(partial(self._connection.insert, batch))
+        if encoded.rows:
+            await self._in_thread(partial(self._connection.insert, encoded))
 
     async def ping(self) -> None:
         """As `Sink.ping`."""
@@ -127,14 +133,14 @@ class Connection:
         self._session_settings: dict[str, Any] = {"readonly": 1} if is_readonly else {}
         self._client: Any = None
 
-    def insert(self, batch: Batch) -> None:
-        table = TABLES[batch.signal]
+    def insert(self, encoded: Encoded) -> None:
+        table = TABLES[encoded.signal]
         self._call(
             "raw_insert",
             table=f"{self.settings.database}.{table}",
-            column_names=batch.table.schema.names,
-            insert_block=arrow_stream(batch.table, self.settings.compression),
-            settings={**EVERY_INSERT, "insert_deduplication_token": f"{batch.token}:{table}"},
+            column_names=encoded.columns,
+            insert_block=encoded.body,
+            settings={**EVERY_INSERT, "insert_deduplication_token": f"{encoded.token}:{table}"},
             fmt="ArrowStream",
         )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from bridge.errors import BridgeError
-from bridge.model import Batch
+from bridge.model import Batch, Encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,16 @@ class MemorySink:
         self._before.clear()
         self._after.clear()
 
-    async def write(self, batch: Batch) -> None:
-        self.writes.append(batch.token)
+    def encode(self, batch: Batch) -> Encoded:
+        """The table itself."""
+        table = batch.table
+        return Encoded(batch.signal, batch.token, table.num_rows, tuple(table.schema.names), table)
+
+    async def write(self, encoded: Encoded) -> None:
+        self.writes.append(encoded.token)
         await _take(self._before)
-        if batch.table.num_rows:
-            self.tables.setdefault(batch.token, batch.table)
+        if encoded.rows:
+            self.tables.setdefault(encoded.token, encoded.body)
         await _take(self._after)
 
     async def ping(self) -> None:

@@ -35,10 +35,12 @@ class Maps:
     def to_map(self) -> pa.MapArray:
         """One map a list."""
         if not len(self._codes):
-            return pa.MapArray.from_arrays(pa.array(self._offsets, pa.int32()), _NO_TEXT, _NO_TEXT)
-        codes, offsets = self._sorted()
+            none = _NO_TEXT.dictionary_encode()
+            return pa.MapArray.from_arrays(pa.array(self._offsets, pa.int32()), none, none)
+        keys = self._keys.dictionary_encode()
+        codes, offsets = self._sorted(_ranks(keys))
         return pa.MapArray.from_arrays(
-            pa.array(offsets, pa.int32()), pc.take(self._keys, pa.array(codes)), pc.take(self._texts, pa.array(codes))
+            pa.array(offsets, pa.int32()), _taken(keys, codes), _taken(self._texts.dictionary_encode(), codes)
         )
 
     def value_of(self, key: str) -> pa.StringArray:
@@ -51,10 +53,10 @@ class Maps:
         codes = pa.array(found, mask=found < 0)
         return pc.fill_null(pc.take(self._texts, codes), EMPTY)
 
-    def _sorted(self) -> tuple[npt.NDArray[np.int32], Ints]:
+    def _sorted(self, ranks_of: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int32], Ints]:
         """Codes in key order within each row, without duplicates, and the offsets that go with them."""
         codes, offsets = self._codes, self._offsets
-        ranks = _ranks(self._keys)[codes]
+        ranks = ranks_of[codes]
         is_inside = np.ones(len(codes), bool)  # has a successor in the same row
         is_inside[offsets[1:][np.diff(offsets) > 0] - 1] = False
         rises = np.append(ranks[1:] > ranks[:-1], True)
@@ -69,13 +71,17 @@ class Maps:
         return codes[is_last], kept[offsets]
 
 
-def _ranks(keys: pa.StringArray) -> npt.NDArray[np.int32]:
+def _taken(encoded: pa.DictionaryArray, codes: npt.NDArray[np.int32]) -> pa.DictionaryArray:
+    """As `take`, of the indices alone."""
+    return pa.DictionaryArray.from_arrays(pa.array(encoded.indices.to_numpy()[codes]), encoded.dictionary)
+
+
+def _ranks(keys: pa.DictionaryArray) -> npt.NDArray[np.int32]:
     """For each distinct key-value the place of its key among all keys; equal for equal keys."""
-    encoded = keys.dictionary_encode()
-    order = pc.sort_indices(encoded.dictionary).to_numpy()  # UTF-8 sorts by bytes
+    order = pc.sort_indices(keys.dictionary).to_numpy()  # UTF-8 sorts by bytes
     ranks = np.empty(len(order), np.int32)
     ranks[order] = np.arange(len(order), dtype=np.int32)
-    found: npt.NDArray[np.int32] = ranks[encoded.indices.to_numpy()]
+    found: npt.NDArray[np.int32] = ranks[keys.indices.to_numpy()]
     return found
 
 

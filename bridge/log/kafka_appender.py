@@ -20,8 +20,10 @@ from aiokafka.errors import (
 
 from bridge.errors import LogUnavailable
 from bridge.log.kafka_client import connection_options, unavailable
+from bridge.log.kafka_gather import Gatherer, Message
 from bridge.log.kafka_records import headers_of, key_of
 from bridge.log.kafka_settings import KafkaSettings
+from bridge.log.kafka_zstd import use_level
 from bridge.model import Record
 
 logger = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class KafkaAppender:
     def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._producer: AIOKafkaProducer | None = None
+        self._gatherer: Gatherer | None = None
         self._renewing = asyncio.Lock()
         self._failed: tuple[float, str] | None = None
 
@@ -61,13 +64,17 @@ class KafkaAppender:
 
     async def start(self) -> None:
         """Raises `LogUnavailable` if no broker answers."""
-        self._producer = await self._connected()
+        self._use(await self._connected())
+
+    def _use(self, producer: AIOKafkaProducer) -> None:
+        self._producer, self._gatherer = producer, Gatherer(producer, self._settings.linger_ms / 1000)
 
     async def close(self) -> None:
         """Harmless when repeated."""
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await _stop(producer)
+        producer, gatherer = self._producer, self._gatherer
+        self._producer = self._gatherer = None
+        if producer is not None and gatherer is not None:
+            await _stop(producer, gatherer)
 
     async def append(self, records: Sequence[Record]) -> None:
         """As `LogAppender.append`. A refused record may reach the log later: then the client has sent it twice."""
@@ -83,7 +90,7 @@ class KafkaAppender:
         ]
         await self.send(messages)
 
-    async def send(self, messages: Sequence[tuple[str, bytes, bytes, list[tuple[str, bytes]]]]) -> None:
+    async def send(self, messages: Sequence[Message]) -> None:
         """Return when all (topic, key, value, headers) are durable. Raises `LogUnavailable`."""
         try:
             await self._try_to_send(messages)
@@ -92,13 +99,12 @@ class KafkaAppender:
             raise
         self._failed = None
 
-    async def _try_to_send(self, messages: Sequence[tuple[str, bytes, bytes, list[tuple[str, bytes]]]]) -> None:
-        producer = self._producer
-        if producer is None:
+    async def _try_to_send(self, messages: Sequence[Message]) -> None:
+        producer, gatherer = self._producer, self._gatherer
+        if producer is None or gatherer is None:
             raise LogUnavailable("the log is closed", reason="log_closed")
         try:
-            async with asyncio.timeout(self._settings.append_timeout_seconds):
-                await _send(producer, messages)
+            await gatherer.send(messages, self._settings.append_timeout_seconds)
         except TimeoutError as error:
             seconds = self._settings.append_timeout_seconds
             text = f"kafka has not acknowledged within {seconds:g} s (kafka.append_timeout_seconds)"
@@ -107,29 +113,29 @@ class KafkaAppender:
             text = "kafka refuses the record's size: raise max.message.bytes or lower log.max_record_bytes"
             raise LogUnavailable(text, reason="record_too_large") from error
         except BROKEN as error:
-            await self._renew(producer)
+            await self._renew(producer, gatherer)
             raise unavailable(error, "the producer was renewed") from error
         except KafkaError as error:
             raise unavailable(error, "cannot append") from error
 
-    async def _renew(self, broken: AIOKafkaProducer) -> None:
+    async def _renew(self, broken: AIOKafkaProducer, gatherer: Gatherer) -> None:
         """Put a new producer in the place of a broken one; the first who sees it broken does it."""
         async with self._renewing:
             if self._producer is not broken:
                 return
             logger.warning("the kafka producer is broken and is made anew")
             with suppress(LogUnavailable):
-                self._producer = await self._connected()
-                await _stop(broken)
+                self._use(await self._connected())
+                await _stop(broken, gatherer)
 
     async def _connected(self) -> AIOKafkaProducer:
         settings = self._settings
+        use_level()
         producer = AIOKafkaProducer(
             **connection_options(settings),
             acks="all",
             enable_idempotence=True,
             compression_type="zstd",
-            linger_ms=settings.linger_ms,
             max_batch_size=BATCH_BYTES,
             max_request_size=2 * settings.max_message_bytes,
             request_timeout_ms=10_000,
@@ -138,35 +144,15 @@ class KafkaAppender:
             async with asyncio.timeout(settings.append_timeout_seconds):
                 await producer.start()
         except (KafkaError, OSError, TimeoutError) as error:
-            await _stop(producer)
+            with suppress(KafkaError, OSError):
+                await producer.stop()
             servers = ", ".join(settings.bootstrap_servers)
             raise unavailable(error, f"no broker answers at kafka.bootstrap_servers ({servers})") from error
         return producer
 
 
-async def _send(
-    producer: AIOKafkaProducer, messages: Sequence[tuple[str, bytes, bytes, list[tuple[str, bytes]]]]
-) -> None:
-    sent: list[asyncio.Future[object]] = []
-    try:
-        for topic, key, value, headers in messages:
-            sent.append(await producer.send(topic, value, key, headers=headers))
-        if sent:
-            await asyncio.wait(sent)
-    finally:
-        for future in sent:
-            future.add_done_callback(_look_at)
-    for future in sent:
-        future.result()
-
-
-def _look_at(future: "asyncio.Future[object]") -> None:
-    """An error that nobody waits for any more is not worth a warning: the request was refused long ago."""
-    if not future.cancelled():
-        future.exception()
-
-
-async def _stop(producer: AIOKafkaProducer) -> None:
+async def _stop(producer: AIOKafkaProducer, gatherer: Gatherer) -> None:
     with suppress(KafkaError, KafkaTimeoutError, TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
+            await gatherer.drain()
             await producer.stop()

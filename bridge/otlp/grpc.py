@@ -42,7 +42,7 @@ def options(receiver: Receiver) -> list[tuple[str, int]]:
     """What both engines are made with."""
     return [
         # gzip is hidden by per_message_decompression=0, so this bounds what is on the wire
-        ("grpc.max_receive_message_length", receiver.max_request_bytes),
+        ("grpc.max_receive_message_length", receiver.max_grpc_message_bytes),
         ("grpc.per_message_decompression", 0),
         # keeps what grpc core buffers for unread messages at a stream's 64 KiB window; with 64 stalled calls of 3.7 MB
         # 45 MB of memory were seen, against 376 MB of a plain unary handler
@@ -79,8 +79,8 @@ async def _export(receiver: Receiver, signal: Signal, call: Call) -> bytes:
     plane = receiver.authenticate(_authorization(call), call.peer_uris() if receiver.is_mtls else ())
     await receiver.admit(plane)
     with Hold(receiver.budget) as hold:
-        # the length is not told before it is read, so a whole request's room is held until then
-        await hold.reserve(receiver.max_request_bytes)
+        # the length is not told before it is read, so the largest message's room is held until then
+        await hold.reserve(receiver.max_grpc_message_bytes)
         body: bytes | bytearray = await _read(call, receiver.read_timeout_seconds)
         started = time.perf_counter()
         hold.settle(len(body))

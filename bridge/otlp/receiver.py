@@ -29,6 +29,7 @@ class Receiver:
     local_plane: DataPlane | None
     is_mtls: bool
     max_request_bytes: int
+    max_grpc_message_bytes: int
     read_timeout_seconds: float
     metrics: Metrics
     holding: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_HELD))

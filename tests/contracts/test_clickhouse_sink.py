@@ -13,7 +13,7 @@ from bridge.errors import RejectedBySink, SinkUnavailable
 from bridge.model import Signal
 from sinks.clickhouse import open_clickhouse
 from tests.clickhouse import OpenedClickHouse, embedded_settings, opened_clickhouse, server_settings
-from tests.contracts.sink_contract import Opened, SinkContract, batch_of, expected
+from tests.contracts.sink_contract import Opened, SinkContract, batch_of, expected, write
 from tests.services import ClickHouseServer, start_clickhouse
 
 
@@ -24,8 +24,8 @@ class ClickHouseContract(SinkContract):
         day = 86_400_000_000_000
         times = pa.array([(1 + number) * day for number in range(150)], pa.timestamp("ns", "UTC"))
         table = batch.table.set_column(0, "Timestamp", times)
-        await opened.sink.write(replace(batch, table=table))
-        await opened.sink.write(replace(batch, table=table))
+        await write(opened, replace(batch, table=table))
+        await write(opened, replace(batch, table=table))
         assert sorted(await opened.ids(Signal.LOGS)) == expected(150)
 
     async def test_a_missing_table_is_waited_for_and_says_what_to_do(self, opened: OpenedClickHouse) -> None:
@@ -33,10 +33,10 @@ class ClickHouseContract(SinkContract):
         opened.connection.run(f"RENAME TABLE {opened.database}.otel_logs TO {opened.database}.away")
         batch = batch_of(Signal.LOGS, 5)
         with pytest.raises(SinkUnavailable, match="headrace schema apply") as caught:
-            await opened.sink.write(batch)
+            await write(opened, batch)
         assert caught.value.reason == "schema"
         opened.connection.run(f"RENAME TABLE {opened.database}.away TO {opened.database}.otel_logs")
-        await opened.sink.write(batch)
+        await write(opened, batch)
         assert sorted(await opened.ids(Signal.LOGS)) == expected(5)
 
     async def test_a_value_the_table_cannot_hold_is_refused_for_good(self, opened: OpenedClickHouse) -> None:
@@ -46,7 +46,7 @@ class ClickHouseContract(SinkContract):
         position = batch.table.schema.get_field_index("SeverityNumber")
         table = batch.table.set_column(position, "SeverityNumber", wrong)
         with pytest.raises(RejectedBySink) as caught:
-            await opened.sink.write(replace(batch, table=table))
+            await write(opened, replace(batch, table=table))
         assert caught.value.code > 0
 
     async def test_questions_cannot_change_anything(self, opened: OpenedClickHouse) -> None:
@@ -54,7 +54,7 @@ class ClickHouseContract(SinkContract):
         assert await opened.sink.json_rows("SELECT 1, 'a'") == b'[1, "a"]\n'
         with pytest.raises(SinkUnavailable):
             await opened.sink.json_rows(f"DROP TABLE {opened.database}.otel_logs")
-        await opened.sink.write(batch_of(Signal.LOGS, 5))
+        await write(opened, batch_of(Signal.LOGS, 5))
         assert sorted(await opened.ids(Signal.LOGS)) == expected(5)
 
 
@@ -88,12 +88,12 @@ async def test_a_store_that_is_down_is_unavailable_and_comes_back(tmp_path: Path
             server.kill()
             batch = batch_of(Signal.TRACES, 20)
             with pytest.raises(SinkUnavailable) as caught:
-                await opened.sink.write(batch)
+                await write(opened, batch)
             assert caught.value.reason == "connection"
             with pytest.raises(SinkUnavailable):
                 await opened.sink.ping()
             server.start()
-            await opened.sink.write(batch)
+            await write(opened, batch)
             assert sorted(await opened.ids(Signal.TRACES)) == expected(20)
 
 
@@ -113,12 +113,12 @@ async def test_a_server_killed_inside_an_insert_leaves_nothing_twice() -> None:
             items, first = 3_000, 1
             for attempt in range(8):
                 batch = batch_of(Signal.LOGS, items, f"log:otlp_logs:0:{attempt}-{attempt}:1", first)
-                write = asyncio.create_task(opened.sink.write(batch))
+                writing = asyncio.create_task(write(opened, batch))
                 await asyncio.sleep(0.004 * attempt)
                 server.kill()
-                await asyncio.gather(write, return_exceptions=True)
+                await asyncio.gather(writing, return_exceptions=True)
                 server.start()
-                await opened.sink.write(batch)
+                await write(opened, batch)
                 first += items
             assert sorted(await opened.ids(Signal.LOGS)) == expected(8 * items)
             assert sorted(await opened.ids_in_view(Signal.LOGS)) == expected(8 * items)

@@ -9,7 +9,7 @@ import pytest
 from bridge.errors import RejectedBySink, SinkUnavailable
 from bridge.model import Signal
 from sinks.memory import MemorySink
-from tests.contracts.sink_contract import Opened, SinkContract, batch_of, expected
+from tests.contracts.sink_contract import Opened, SinkContract, batch_of, expected, write
 
 
 @dataclass
@@ -35,10 +35,10 @@ class TestMemorySink(SinkContract):
         opened.sink.script_after(SinkUnavailable("lost"))
         batch = batch_of(Signal.TRACES, 3)
         with pytest.raises(SinkUnavailable, match="down"):
-            await opened.sink.write(batch)
+            await write(opened, batch)
         with pytest.raises(RejectedBySink):
-            await opened.sink.write(batch)
+            await write(opened, batch)
         assert await opened.ids(Signal.TRACES) == []
         with pytest.raises(SinkUnavailable, match="lost"):
-            await opened.sink.write(batch)
+            await write(opened, batch)
         assert await opened.ids(Signal.TRACES) == expected(3)

@@ -14,7 +14,7 @@ from bridge.letters import LetterLimit, LetterState
 from bridge.log.letters_memory import MemoryLetters
 from bridge.log.memory import Hang as LogHang
 from bridge.log.memory import open_memory_log
-from bridge.model import Batch, Origin, Signal
+from bridge.model import Encoded, Origin, Signal
 from bridge.telemetry import Metrics
 from sinks.memory import MemorySink
 from tests.delivering import POLICY, delivering, everything, exit_of, ids, records, until_drained
@@ -29,11 +29,11 @@ class PickySink(MemorySink):
         super().__init__()
         self.poison = poison
 
-    async def write(self, batch: Batch) -> None:
-        if batch.signal is not Signal.LEDGER and self.poison & set(batch.table.column("SpanId").to_pylist()):
-            self.writes.append(batch.token)
+    async def write(self, encoded: Encoded) -> None:
+        if encoded.signal is not Signal.LEDGER and self.poison & set(encoded.body.column("SpanId").to_pylist()):
+            self.writes.append(encoded.token)
             raise RejectedBySink("TYPE_MISMATCH (53): in column Duration", 53)
-        await super().write(batch)
+        await super().write(encoded)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 30])

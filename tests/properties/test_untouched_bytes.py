@@ -79,7 +79,7 @@ def test_what_encoders_write_is_cut_without_being_taken_apart(signal: Signal, da
     message = data.draw(REQUESTS[signal])
     entries = wire.entries_of(message.SerializeToString())
     assert entries is not None
-    joined = b"".join(wire.joined(entry.resource, entry.rest) for entry in entries)
+    joined = b"".join(piece for entry in entries for piece in wire.joined(wire.head_of(entry.resource), entry.rest))
     expected = parse(signal, message.SerializeToString())
     for entry in getattr(expected, SHAPES[signal].resources):
         entry.resource.SetInParent()
