@@ -48,6 +48,7 @@ class Result:
     oom_kills: int = 0
     note: str = ""
     encoding: str = "plain"
+    processes: int = 1
 
 
 Start = Callable[[Place, ExitStack], list[Boxed]]
@@ -127,13 +128,13 @@ def drive_leg(world: World, system: System, leg: str, load: LoadOf) -> Result:
         _settled(place, system, load, before)
         arguments = (load.transport, load.signal, load.items, load.callers, load.seconds)
         with place.driven(*arguments, *load.extra) as driven, _seen(place, system, load) as visible:
-            base, cpu_before, started = _there(place, system, load), _cpu(processes), time.perf_counter()
+            base, cpu_before, started = _there(place, system, load), cpu_of(processes), time.perf_counter()
             driven.go()
             told = driven.outcome()
             acknowledged = told["requests"] * load.items
             found = _settled(place, system, load, base + acknowledged) - base
             elapsed = time.perf_counter() - started
-        used = _cpu(processes) - cpu_before
+        used = cpu_of(processes) - cpu_before
         is_stored = system.stores == "clickhouse"
         seconds = elapsed if is_stored and not load.extra else told["seconds"]
         lags = _lags(told["answered_at"], load.items, visible, base) if is_stored else []
@@ -152,7 +153,7 @@ def drive_leg(world: World, system: System, leg: str, load: LoadOf) -> Result:
             encoding="gzip" if "--gzip" in load.extra else "plain",
             note=system.note,
             **sizes,
-            **_peaks(processes),
+            **peaks_of(processes),
         )
 
 
@@ -180,7 +181,7 @@ def kill_leg(world: World, system: System, load: LoadOf) -> Result:
             lost=max(0, acknowledged - found),
             refused=told["refused"],
             note=system.note,
-            **_peaks(processes),
+            **peaks_of(processes),
         )
 
 
@@ -191,12 +192,12 @@ def backlog_leg(world: World, system: System, signal: Signal) -> Result:
     with ExitStack() as stack:
         processes = system.start(place, stack)
         wait_for(lambda: place.rows(signal) > 0 or not processes[0].is_alive, BACKLOG_SECONDS, "the first row", 0.02)
-        cpu_before, first, started = _cpu(processes), place.rows(signal), time.perf_counter()
+        cpu_before, first, started = cpu_of(processes), place.rows(signal), time.perf_counter()
         rows = first
         while rows < items and time.perf_counter() - started < BACKLOG_SECONDS and processes[0].is_alive:
             time.sleep(0.1)
             rows = place.rows(signal)
-        elapsed, used = time.perf_counter() - started, _cpu(processes) - cpu_before
+        elapsed, used = time.perf_counter() - started, cpu_of(processes) - cpu_before
         return Result(
             system=system.name,
             leg="deliver",
@@ -209,7 +210,7 @@ def backlog_leg(world: World, system: System, signal: Signal) -> Result:
             disk_bytes_per_item=place.stored_bytes(signal) / max(1, rows),
             kafka_bytes_per_item=place.kafka_bytes(signal) / items,
             note=system.note if rows == items else f"{system.note}; {rows} of {items} in {BACKLOG_SECONDS:g} s",
-            **_peaks(processes),
+            **peaks_of(processes),
         )
 
 
@@ -220,11 +221,12 @@ def _running(world: World, system: System) -> Iterator[tuple[Place, list[Boxed]]
         yield place, system.start(place, stack)
 
 
-def _cpu(processes: list[Boxed]) -> float:
+def cpu_of(processes: list[Boxed]) -> float:
+    """CPU seconds of all of them so far."""
     return sum(process.cpu_seconds() for process in processes)
 
 
-def _peaks(processes: list[Boxed]) -> dict[str, Any]:
+def peaks_of(processes: list[Boxed]) -> dict[str, Any]:
     """Of the largest process: each has a box of its own."""
     return {
         "peak_rss_bytes": max(process.peaks.get("VmHWM", 0) for process in processes),

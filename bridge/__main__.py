@@ -1,6 +1,7 @@
 """`headrace`: arguments -> settings -> the command. Heavy imports happen inside the commands, after `tune_process`."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -74,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     sums.add_argument("--to", dest="until", required=True, help="the minute behind the last")
     sums.add_argument("--wait-seconds", type=float, default=30.0, help="for items still on their way (default 30)")
     sums.set_defaults(command=_ledger_check)
+    _add_capacity(commands, common)
     return parser
 
 
@@ -94,6 +96,35 @@ def _add_dlq(commands: Any, common: argparse.ArgumentParser) -> None:
         part.add_argument("--all", action="store_true", help="list and show: also replayed and dropped ones")
         part.add_argument("--json", action="store_true", help="list: a JSON object a line")
         part.set_defaults(command=_dlq, action=action)
+
+
+def _add_capacity(commands: Any, common: argparse.ArgumentParser) -> None:
+    part = commands.add_parser("capacity", parents=[common], help="how many pods, partitions and servers a load takes")
+    part.add_argument("--events-per-second", type=_above_zero, required=True, metavar="N", help="items, all senders")
+    part.add_argument("--bytes-per-event", type=_above_zero, required=True, metavar="B", help="of OTLP, uncompressed")
+    part.add_argument("--signal", choices=["logs", "traces"], default="logs", help="default logs")
+    part.add_argument("--items-per-request", type=_count, default=1000, help="as senders batch (default 1000)")
+    part.add_argument("--retention-days", type=_above_zero, default=30.0, help="in ClickHouse (default 30)")
+    part.add_argument("--latest", type=Path, metavar="FILE", help="costs of a bench report, bench/results/latest.json")
+    part.add_argument("--costs", type=Path, metavar="FILE", help="JSON of figures to replace (docs/capacity.md)")
+    part.add_argument("--json", action="store_true", help="all figures as one JSON object")
+    part.set_defaults(command=_capacity)
+
+
+def _above_zero(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+    return value
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
+    return int(text)
 
 
 def _default_config() -> Path | None:
@@ -140,6 +171,20 @@ def _schema(settings: Settings, arguments: argparse.Namespace) -> int:
     from bridge.cli.schema import schema
 
     return schema(settings, arguments.action)
+
+
+def _capacity(settings: Settings, arguments: argparse.Namespace) -> int:
+    from bridge.capacity import Load
+    from bridge.cli.capacity import Asked, capacity
+
+    load = Load(
+        arguments.signal,
+        arguments.events_per_second,
+        arguments.bytes_per_event,
+        arguments.items_per_request,
+        arguments.retention_days,
+    )
+    return capacity(settings, Asked(load, arguments.latest, arguments.costs, arguments.json))
 
 
 def _config_check(settings: Settings, _: argparse.Namespace) -> int:
