@@ -19,16 +19,12 @@ from typing import TYPE_CHECKING, TypeAlias
 from bridge.admin import Ask, open_admin
 from bridge.assembly import (
     Identities,
-    build_deliver,
-    build_exit,
     build_health,
     build_receiver,
-    clickhouse_settings,
     count_lost,
     kafka_settings,
     letters_path,
     load_identities,
-    schema_options,
 )
 from bridge.errors import BridgeError, LogUnavailable
 from bridge.freshness import progress
@@ -45,12 +41,12 @@ from bridge.patience import pause
 from bridge.retry import backoff_seconds
 from bridge.settings import Settings, is_loopback
 from bridge.telemetry import Metrics
-from sinks.clickhouse import ClickHouseSink, open_clickhouse
 
-if TYPE_CHECKING:  # `headrace run` never loads the client: it would cost 12 MB
+if TYPE_CHECKING:  # a role loads what it needs: Kafka's client is 12 MB, Arrow and ClickHouse's are 60
     from aiokafka.admin import AIOKafkaAdminClient
 
     from bridge.log.kafka_appender import KafkaAppender
+    from sinks.clickhouse import ClickHouseSink
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +64,9 @@ class Ports:
 
 async def run(settings: Settings, stop: asyncio.Event, started: Started = None) -> None:
     """Everything in one process until `stop`. Raises `OSError` or `SettingsInvalid` if it cannot start."""
+    from bridge.assembly_store import build_deliver, build_exit, clickhouse_settings
+    from sinks.clickhouse import open_clickhouse
+
     metrics, identities = Metrics(), load_identities(settings)
     ledger = Ledger(metrics.ledger_items)
     async with AsyncExitStack() as stack:
@@ -122,8 +121,10 @@ async def run_receive(settings: Settings, stop: asyncio.Event, started: Started 
 
 async def run_deliver(settings: Settings, stop: asyncio.Event, started: Started = None) -> None:
     """From Kafka into the store until `stop`. Raises `OSError` or `SettingsInvalid` if it cannot start."""
+    from bridge.assembly_store import build_deliver, build_exit, clickhouse_settings
     from bridge.log.kafka_letters import KafkaLetters
     from bridge.log.kafka_reader import open_kafka_reader
+    from sinks.clickhouse import open_clickhouse
 
     metrics, identities = Metrics(), load_identities(settings)
     ledger, kafka = Ledger(metrics.ledger_items), kafka_settings(settings)
@@ -172,7 +173,7 @@ def start_side_tasks(
     group: asyncio.TaskGroup,
     settings: Settings,
     identities: Identities,
-    sink: ClickHouseSink | None,
+    sink: "ClickHouseSink | None",
     stop: asyncio.Event,
 ) -> None:
     """What runs beside the flows: the schema where there is a store, the catalog's watch where there is a file."""
@@ -250,8 +251,10 @@ def _hard_stop(stop_seconds: float) -> None:
     os._exit(1)
 
 
-async def apply_schema(sink: ClickHouseSink, settings: Settings, stop: asyncio.Event) -> None:
+async def apply_schema(sink: "ClickHouseSink", settings: Settings, stop: asyncio.Event) -> None:
     """Create what is missing as soon as the store is there; until then inserts wait, as they would for the store."""
+    from bridge.assembly_store import schema_options
+
     attempt = 0
     while not stop.is_set():
         try:

@@ -1,19 +1,14 @@
 """From the settings tree to the objects of each part; beside app.py the only place that meets concrete ones."""
 
-import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bridge.admission import Budget
-from bridge.batch import BatchPolicy
-from bridge.deliver import Deliver, DeliverPolicy
-from bridge.errors import Malformed, PermissionDenied
 from bridge.health import Health
 from bridge.ingest import Ingest
 from bridge.ledger import Ledger
-from bridge.letters import LetterBox, LetterLimit
 from bridge.log import LogAppender, LogReader
 from bridge.log.kafka_settings import KafkaSettings
 from bridge.model import Partition, Record
@@ -23,21 +18,14 @@ from bridge.process import give_memory_back
 from bridge.quota import Quotas
 from bridge.settings import Settings
 from bridge.telemetry import Metrics
-from bridge.writer import Exit
 from enrichers import Enricher, compose, load_enricher
 from enrichers.catalog import Catalog, DataPlane, single_plane_catalog
 from enrichers.catalog_file import CatalogFile, open_catalog
 from enrichers.redaction import RedactionRules
 from enrichers.tenancy import limit_attributes, place
-from sinks import Sink
-from sinks.clickhouse import ClickHouseSettings
-from sinks.ddl import SchemaOptions
 
-if TYPE_CHECKING:
-    pass
-
-
-SINK_NAME = "clickhouse"
+if TYPE_CHECKING:  # `receive` has none, and does not load what it needs
+    from bridge.deliver import Deliver
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,60 +96,6 @@ def build_receiver(
     )
 
 
-def build_deliver(settings: Settings, reader: LogReader, out: Exit) -> Deliver:
-    deliver = settings.deliver
-    policy = DeliverPolicy(
-        BatchPolicy(deliver.max_rows, deliver.max_bytes, deliver.max_age_seconds),
-        deliver.max_pending_bytes,
-        deliver.retry_initial_seconds,
-        deliver.retry_max_seconds,
-    )
-    return Deliver(reader, out, policy)
-
-
-def build_exit(
-    settings: Settings, sink: Sink, letters: LetterBox, *, identities: Identities, ledger: Ledger, metrics: Metrics
-) -> Exit:
-    deliver = settings.deliver
-    return Exit(
-        sink=sink,
-        sink_name=SINK_NAME,
-        slots=asyncio.Semaphore(deliver.max_inserts_in_flight),
-        letters=letters,
-        limit=LetterLimit(deliver.max_dead_letters_per_minute),
-        accept_foreign=build_foreign(settings, identities, metrics),
-        metrics=metrics,
-        ledger=ledger,
-    )
-
-
-def build_foreign(settings: Settings, identities: Identities, metrics: Metrics) -> Callable[[Record], list[Record]]:
-    """What makes others' records ours: enriched as if the configured data plane had sent them, whole or not at all."""
-    ingest = build_ingest(settings, identities, Nowhere(), Ledger(), metrics)
-    name = settings.kafka.foreign_data_plane
-
-    def plane() -> DataPlane | None:
-        if identities.local_plane is not None:
-            return identities.local_plane
-        return next((plane for plane in identities.current().planes if plane.id == name), None)
-
-    def accept(record: Record) -> list[Record]:
-        sender = plane()
-        if sender is None:
-            raise PermissionDenied(
-                "the record was not written by headrace; kafka.foreign_data_plane names no data plane of the catalog",
-                reason="foreign_record",
-            )
-        prepared = ingest.prepare_bytes(record.signal, record.value, sender)
-        if prepared.rejections.items:
-            reason = next(iter(prepared.rejections.items))
-            raise Malformed(prepared.rejections.text(record.signal), reason=reason)
-        at, letter = record.received_at_unix_nano, record.dead_letter
-        return [replace(each, received_at_unix_nano=at, dead_letter=letter) for each in prepared.records]
-
-    return accept
-
-
 class Nowhere:
     """An appender for an ingest that only prepares."""
 
@@ -175,7 +109,7 @@ def build_health(
     identities: Identities,
     *,
     receiver: Receiver | None = None,
-    deliver: Deliver | None = None,
+    deliver: "Deliver | None" = None,
     reader: LogReader | None = None,
 ) -> Health:
     store = settings.clickhouse
@@ -225,30 +159,3 @@ def kafka_settings(settings: Settings) -> KafkaSettings:
         ssl_keyfile=kafka.ssl_keyfile,
         ssl_check_hostname=kafka.ssl_check_hostname,
     )
-
-
-def clickhouse_settings(settings: Settings) -> ClickHouseSettings:
-    store = settings.clickhouse
-    return ClickHouseSettings(
-        interface=store.interface,
-        host=store.host,
-        port=store.port,
-        username=store.username,
-        password=store.password.get_secret_value(),
-        database=store.database,
-        data_path=settings.data_dir / "clickhouse",
-        compression=store.compression,
-        connect_timeout_seconds=store.connect_timeout_seconds,
-        send_receive_timeout_seconds=store.send_receive_timeout_seconds,
-        verify=store.verify,
-        ca_cert=store.ca_cert,
-        client_cert=store.client_cert,
-        client_cert_key=store.client_cert_key,
-        # one for the schema and questions beside the inserts
-        threads=settings.deliver.max_inserts_in_flight + 1,
-    )
-
-
-def schema_options(settings: Settings) -> SchemaOptions:
-    store = settings.clickhouse
-    return SchemaOptions(store.database, store.logs_ttl_days, store.traces_ttl_days, store.cluster)

@@ -8,14 +8,17 @@ import json
 import logging
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Self
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, PlatformCollector
 from prometheus_client import ProcessCollector as _ProcessCollector
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:  # only who delivers has batches of values, and numpy with Arrow
+    import numpy as np
+    import numpy.typing as npt
 
 LAG_BUCKETS_SECONDS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 
@@ -25,29 +28,35 @@ class WeightedHistogram(Collector):
 
     def __init__(self, name: str, documentation: str, labelnames: Sequence[str], buckets: Sequence[float]) -> None:
         self.name, self.documentation, self.labelnames = name, documentation, tuple(labelnames)
-        self._bounds = np.asarray(buckets, dtype=np.float64)
-        self._series: dict[tuple[str, ...], tuple[npt.NDArray[np.float64], list[float]]] = {}
+        self._bounds = tuple(buckets)
+        self._series: dict[tuple[str, ...], tuple[list[float], list[float]]] = {}
         self._lock = threading.Lock()
 
     def observe(
-        self, labels: tuple[str, ...], values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64] | None = None
+        self,
+        labels: tuple[str, ...],
+        values: "npt.NDArray[np.float64]",
+        weights: "npt.NDArray[np.float64] | None" = None,
     ) -> None:
         """Count every value (seconds), `weights` times each; values at a bound belong to it."""
+        import numpy as np
+
         weights = np.ones(len(values)) if weights is None else weights
         place = np.searchsorted(self._bounds, values, side="left")
-        counts = np.bincount(place, weights=weights, minlength=len(self._bounds) + 1)
+        counts = np.bincount(place, weights=weights, minlength=len(self._bounds) + 1).tolist()
+        total = float((values * weights).sum())  # np.dot would wake BLAS's threads, which spin
         with self._lock:
-            totals, sums = self._series.setdefault(labels, (np.zeros(len(self._bounds) + 1), [0.0]))
-            totals += counts
-            sums[0] += float((values * weights).sum())  # np.dot would wake BLAS's threads, which spin
+            totals, sums = self._series.setdefault(labels, ([0.0] * len(counts), [0.0]))
+            totals[:] = [before + more for before, more in zip(totals, counts, strict=True)]
+            sums[0] += total
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         family = HistogramMetricFamily(self.name, self.documentation, labels=self.labelnames)
         with self._lock:
-            series = [(labels, np.cumsum(totals), sums[0]) for labels, (totals, sums) in self._series.items()]
+            series = [(labels, list(accumulate(totals)), sums[0]) for labels, (totals, sums) in self._series.items()]
         for labels, cumulative, total in series:
             names = [*(f"{bound:g}" for bound in self._bounds), "+Inf"]
-            family.add_metric(labels, list(zip(names, cumulative.tolist(), strict=True)), sum_value=total)
+            family.add_metric(labels, list(zip(names, cumulative, strict=True)), sum_value=total)
         yield family
 
 

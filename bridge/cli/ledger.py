@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from bridge.assembly import clickhouse_settings
+from bridge.assembly_store import clickhouse_settings
 from bridge.cli.dlq import Filter, open_ends
 from bridge.letters import DeadLetter, LetterState
 from bridge.settings import Settings

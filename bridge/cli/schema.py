@@ -1,6 +1,6 @@
 """`headrace schema plan|apply|check` on a ClickHouse server or on the embedded store while nobody runs on it."""
 
-from bridge.assembly import clickhouse_settings, schema_options
+from bridge.assembly_store import clickhouse_settings, schema_options
 from bridge.settings import Settings
 from sinks.clickhouse import Connection
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.assembly import build_foreign, load_identities
+from bridge.assembly import load_identities
+from bridge.assembly_store import build_foreign
 from bridge.columns import to_table
 from bridge.errors import PermissionDenied
 from bridge.log.kafka_records import committed_of, headers_of, key_of, metadata_of, record_of

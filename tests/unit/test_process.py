@@ -23,3 +23,16 @@ def test_tuning_comes_before_the_libraries_and_takes_hold() -> None:
     """The entry point loads none of them, glibc takes the thresholds, Arrow uses the system's pool, no pandas."""
     done = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[0] == "[] True -event_engine_listener system False"
+
+
+RECEIVE = """
+import sys
+import bridge.app, bridge.log.kafka_appender, bridge.log.kafka_client
+print([name for name in ("pyarrow", "numpy", "ptars", "clickhouse_connect") if name in sys.modules])
+"""
+
+
+def test_receive_loads_neither_arrow_nor_the_store() -> None:
+    """All that `headrace receive` is made of leaves out what only deliver needs: 40 MB of a small box."""
+    done = subprocess.run([sys.executable, "-c", RECEIVE], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
