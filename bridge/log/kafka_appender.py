@@ -30,7 +30,8 @@ logger = logging.getLogger(__name__)
 
 # After these an idempotent producer's sequence numbers are of no use; a new one gets a new id.
 BROKEN = (OutOfOrderSequenceNumber, InvalidProducerEpoch, ProducerFenced, ProducerClosed, UnknownError)
-BATCH_BYTES = 256 << 10
+# Of records before compression; so much is decompressed at once where they are read.
+BATCH_BYTES = 512 << 10
 STOP_SECONDS = 5.0
 TROUBLE_SECONDS = 15.0
 
