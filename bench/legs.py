@@ -10,7 +10,8 @@ from typing import Any
 
 from bench import peers
 from bench.boxed import Boxed, boxed, wait_for
-from bench.world import Place, World, listening
+from bench.result import Result
+from bench.world import PARTITIONS, Place, World, listening
 from bridge.model import Signal
 
 CALLERS = 16
@@ -18,37 +19,8 @@ WARM_SECONDS = 2.0
 DRAIN_SECONDS = 90.0
 # What has not moved for so long is lost: a Kafka group may take 45 s to notice that a member was killed.
 STILL_SECONDS = 60.0
-BACKLOG_MIB = 24  # in each of four partitions
+BACKLOG_MIB = 24  # in each partition
 BACKLOG_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One row of the report. CPU and memory are of the measured processes, all threads; None is "not measured"."""
-
-    system: str
-    leg: str
-    signal: str
-    transport: str
-    items_per_request: int
-    items_per_second: float
-    cpu_us_per_item: float
-    peak_rss_bytes: int
-    peak_anonymous_bytes: int
-    lost: int
-    lag_p99_seconds: float | None = None
-    lag_p50_seconds: float | None = None
-    lag_max_seconds: float | None = None
-    ack_p50_seconds: float | None = None
-    ack_p99_seconds: float | None = None
-    refused: int = 0
-    kafka_bytes_per_item: float | None = None
-    disk_bytes_per_item: float | None = None
-    otlp_bytes_per_item: float | None = None
-    oom_kills: int = 0
-    note: str = ""
-    encoding: str = "plain"
-    processes: int = 1
 
 
 Start = Callable[[Place, ExitStack], list[Boxed]]
@@ -59,9 +31,10 @@ class System:
     """`start` starts the processes that are measured; `stores` says where acknowledged items are looked for."""
 
     name: str
+    variant: str
     start: Start
     stores: str
-    note: str = ""
+    is_durable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +47,7 @@ class LoadOf:
     callers: int = CALLERS
 
 
-def headrace(name: str, *roles: str, stores: str) -> System:
+def headrace(*roles: str, stores: str) -> System:
     def start(place: Place, stack: ExitStack) -> list[Boxed]:
         place.create_topics()
         place.create_schema()
@@ -85,10 +58,12 @@ def headrace(name: str, *roles: str, stores: str) -> System:
                 listening(processes[-1], place.ports.grpc)
         return processes
 
-    return System(name, start, stores)
+    return System("headrace", "", start, stores)
 
 
-def collector(name: str, stores: str, note: str, *configs: Callable[[peers.Ports], dict[str, Any]]) -> System:
+def collector(
+    variant: str, stores: str, *configs: Callable[[peers.Ports], dict[str, Any]], is_durable: bool = True
+) -> System:
     def start(place: Place, stack: ExitStack) -> list[Boxed]:
         binary = peers.otelcol()
         assert binary is not None
@@ -104,7 +79,7 @@ def collector(name: str, stores: str, note: str, *configs: Callable[[peers.Ports
                 listening(processes[-1], place.ports.grpc)
         return processes
 
-    return System(name, start, stores, note)
+    return System("otelcol", variant, start, stores, is_durable)
 
 
 def rotel() -> System:
@@ -116,7 +91,7 @@ def rotel() -> System:
         listening(process, place.ports.grpc)
         return [process]
 
-    return System("rotel", start, "clickhouse", "acknowledged before it is written")
+    return System("rotel", "direct", start, "clickhouse", is_durable=False)
 
 
 def drive_leg(world: World, system: System, leg: str, load: LoadOf) -> Result:
@@ -141,7 +116,10 @@ def drive_leg(world: World, system: System, leg: str, load: LoadOf) -> Result:
         sizes = _sizes(place, system, load.signal, base + found)
         return Result(
             system=system.name,
+            variant=system.variant,
+            is_durable=system.is_durable,
             leg=leg,
+            load="open loop" if "--rate" in load.extra else "closed loop",
             signal=str(load.signal),
             transport=load.transport,
             items_per_request=load.items,
@@ -151,13 +129,12 @@ def drive_leg(world: World, system: System, leg: str, load: LoadOf) -> Result:
             **_latencies(told, lags),
             otlp_bytes_per_item=told["request_bytes"] / load.items if "--gzip" not in load.extra else None,
             encoding="gzip" if "--gzip" in load.extra else "plain",
-            note=system.note,
             **sizes,
             **peaks_of(processes),
         )
 
 
-def kill_leg(world: World, system: System, load: LoadOf) -> Result:
+def kill_leg(world: World, system: System, leg: str, load: LoadOf) -> Result:
     """kill -9 of every process of the system in the middle of the load, started again at once; what is then missing."""
     with _running(world, system) as (place, processes):
         with place.driven(load.transport, load.signal, load.items, load.callers, load.seconds) as driven:
@@ -172,7 +149,10 @@ def kill_leg(world: World, system: System, load: LoadOf) -> Result:
         found = _settled(place, system, load, acknowledged)
         return Result(
             system=system.name,
-            leg="kill -9",
+            variant=system.variant,
+            is_durable=system.is_durable,
+            leg=leg,
+            load="kill -9",
             signal=str(load.signal),
             transport=load.transport,
             items_per_request=load.items,
@@ -180,7 +160,6 @@ def kill_leg(world: World, system: System, load: LoadOf) -> Result:
             cpu_us_per_item=0.0,
             lost=max(0, acknowledged - found),
             refused=told["refused"],
-            note=system.note,
             **peaks_of(processes),
         )
 
@@ -200,7 +179,10 @@ def backlog_leg(world: World, system: System, signal: Signal) -> Result:
         elapsed, used = time.perf_counter() - started, cpu_of(processes) - cpu_before
         return Result(
             system=system.name,
+            variant=system.variant,
+            is_durable=system.is_durable,
             leg="deliver",
+            load="backlog",
             signal=str(signal),
             transport="kafka",
             items_per_request=1000,
@@ -209,7 +191,8 @@ def backlog_leg(world: World, system: System, signal: Signal) -> Result:
             lost=0,
             disk_bytes_per_item=place.stored_bytes(signal) / max(1, rows),
             kafka_bytes_per_item=place.kafka_bytes(signal) / items,
-            note=system.note if rows == items else f"{system.note}; {rows} of {items} in {BACKLOG_SECONDS:g} s",
+            otlp_bytes_per_item=PARTITIONS * (BACKLOG_MIB << 20) / items,
+            note="" if rows == items else f"{rows:,} of {items:,} in {BACKLOG_SECONDS:g} s",
             **peaks_of(processes),
         )
 

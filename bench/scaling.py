@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.boxed import boxed, wait_for
-from bench.legs import CALLERS, WARM_SECONDS, LoadOf, Result, cpu_of, peaks_of
+from bench.legs import CALLERS, WARM_SECONDS, LoadOf, cpu_of, peaks_of
+from bench.result import Result
 from bench.world import PARTITIONS, Place, World, listening, open_world
 from bridge.model import Signal
 from tests.program import free_port
@@ -110,6 +111,7 @@ def deliver_row(world: World, count: int, signal: Signal, mib: int) -> Result:
         return Result(
             system="headrace",
             leg="deliver",
+            load="backlog",
             signal=str(signal),
             transport="kafka",
             items_per_request=1000,
