@@ -1,6 +1,6 @@
 """`make bench`: every figure, from nothing, into bench/results (report.md, latest.json, cpu.svg, memory.svg).
 
-    python -m bench [--seconds 4] [--rounds 2] [--only receive,deliver,whole,run,kill,scaling] [--quick]
+    python -m bench [--seconds 4] [--rounds 2] [--only receive,deliver,whole,run,kill,scaling,query] [--quick]
 
 Every role runs in a cgroup of 250m CPU and 256 MiB of its own; Kafka, ClickHouse and the load generator run outside.
 CPU is the cgroup's accounting: all threads, user and system. Compare ratios of one run, not figures of two.
@@ -19,7 +19,8 @@ from bench.benchmarks import measured
 from bench.box import NoBox, box
 from bench.boxed import CPUS, MEMORY_BYTES
 from bench.plan import FAILURES, LEGS, Plan, measures
-from bench.report import write
+from bench.queries import QueryResult, query_rows
+from bench.report import Measured, write
 from bench.result import Result
 from bench.world import open_world
 from bridge.model import OTLP_SIGNALS
@@ -78,6 +79,7 @@ def main() -> int:
     planned = list(measures(plan))
     print("columns", file=sys.stderr, flush=True)
     columns, results, started = columns_rows(), list[Result](), time.monotonic()
+    reads: list[QueryResult] = []
     with open_world() as world:
         for number, (name, work) in enumerate(planned, 1):
             minutes = (time.monotonic() - started) / 60
@@ -86,7 +88,10 @@ def main() -> int:
                 results += work(world)
             except FAILURES as error:
                 print(f"  not measured: {error}", file=sys.stderr, flush=True)
-    print(write(arguments.results, results, machine(), notes(), columns))
+        if "query" in plan.only and not plan.is_quick:
+            print(f"[{(time.monotonic() - started) / 60:.0f} min] query: 10 million rows", file=sys.stderr, flush=True)
+            reads += query_rows(world)
+    print(write(arguments.results, Measured(results, reads, columns), machine(), notes()))
     return 0
 
 

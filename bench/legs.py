@@ -160,6 +160,7 @@ def kill_leg(world: World, system: System, leg: str, load: LoadOf) -> Result:
             cpu_us_per_item=0.0,
             lost=max(0, acknowledged - found),
             refused=told["refused"],
+            written_twice=place.twice(load.signal),
             **peaks_of(processes),
         )
 

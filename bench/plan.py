@@ -14,7 +14,7 @@ from bench.scaling import Sizes, scaling_rows
 from bench.world import World
 from bridge.model import OTLP_SIGNALS, Signal
 
-LEGS = ("receive", "deliver", "whole", "run", "kill", "scaling")
+LEGS = ("receive", "deliver", "whole", "run", "kill", "scaling", "query")
 FAILURES = (RuntimeError, TimeoutError, OSError, ClickHouseError, AssertionError)
 Work = Callable[[World], list[Result]]
 

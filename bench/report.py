@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from bench import queries, scaling
 from bench.picture import bars
+from bench.queries import QueryResult
 from bench.result import Result, ratios_of
 
 COLUMNS: Final = (
@@ -42,12 +44,23 @@ SECTIONS: Final = (
 )
 
 
-def write(folder: Path, results: Sequence[Result], machine: str, notes: Sequence[str], columns: Sequence[str]) -> str:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A whole run: what was driven, what was read from the tables, and rows of the columns' table."""
+
+    results: Sequence[Result]
+    reads: Sequence[QueryResult]
+    columns: Sequence[str]
+
+
+def write(folder: Path, measured: Measured, machine: str, notes: Sequence[str]) -> str:
     """The four files are written; the Markdown is returned."""
     folder.mkdir(exist_ok=True, parents=True)
-    text = markdown(results, machine, notes, columns)
+    results = measured.results
+    text = markdown(measured, machine, notes)
     (folder / "report.md").write_text(text)
     rows = [{**asdict(each), "ratios": ratios_of(each, results)} for each in results]
+    rows += [asdict(each) for each in measured.reads]
     (folder / "latest.json").write_text(json.dumps({"machine": machine, "results": rows}, indent=1) + "\n")
     cpu = "CPU of all threads, us a span, in a box of 250m (less is better; * acknowledges before it has written)"
     memory = "Peak RSS, MiB, in a box of 256 MiB (less is better; * acknowledges before it has written)"
@@ -56,18 +69,24 @@ def write(folder: Path, results: Sequence[Result], machine: str, notes: Sequence
     return text
 
 
-def markdown(results: Sequence[Result], machine: str, notes: Sequence[str], columns: Sequence[str]) -> str:
+def markdown(measured: Measured, machine: str, notes: Sequence[str]) -> str:
+    results = measured.results
     lines = ["# Bench", "", f"{machine} Made by `make bench`.", "", *(f"- {note}" for note in notes), ""]
     lines += ["![CPU per item](cpu.svg)", "", "![Memory](memory.svg)", ""]
-    single = [each for each in results if each.processes == 1]
     for title, leg, load in SECTIONS:
-        rows = [each for each in single if each.leg == leg and each.load == load]
+        rows = [each for each in results if each.leg == leg and each.load == load]
         if rows:
             lines += [f"## {title}", "", f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
-            lines += [_row(each, single) for each in rows]
+            lines += [_row(each, results) for each in rows]
             lines.append("")
+    scaled = [each for each in results if each.load == "scaling"]
+    if scaled:
+        lines += ["## Processes: logs, 100 a request; a backlog of logs", "", scaling.table(scaled), ""]
+    if measured.reads:
+        lines += ["## Reads of 10 million logs and 2.5 million spans (SQL; the floor of a query API)", ""]
+        lines += [queries.table(measured.reads), ""]
     lines += ["## Columns: OTLP bytes -> Arrow, one thread", "", "| signal | us/item | plain upb decoder | ratio |"]
-    lines += ["|---|---|---|---|", *columns]
+    lines += ["|---|---|---|---|", *measured.columns]
     return "\n".join(lines) + "\n"
 
 
@@ -89,9 +108,15 @@ def _row(r: Result, results: Sequence[Result]) -> str:
         f"{r.lost:,}",
         ", ".join(_number(each, 0) for each in (r.otlp_bytes_per_item, r.kafka_bytes_per_item, r.disk_bytes_per_item)),
         _number(r.compression_ratio, 1),
-        "; ".join(filter(None, (r.note, f"{r.oom_kills} OOM kills" if r.oom_kills else ""))),
+        _remarks(r),
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _remarks(r: Result) -> str:
+    killed = f"{r.oom_kills} OOM kills" if r.oom_kills else ""
+    twice = "" if r.written_twice is None else f"{r.written_twice:,} written twice"
+    return "; ".join(filter(None, (r.note, killed, twice)))
 
 
 def _scaled(values: Sequence[float | None], factor: float, digits: int) -> str:

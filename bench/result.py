@@ -40,6 +40,7 @@ class Result:
     disk_bytes_per_item: float | None = None
     otlp_bytes_per_item: float | None = None
     oom_kills: int = 0
+    written_twice: int | None = None
     note: str = ""
 
     @property

@@ -74,6 +74,7 @@ def receive_row(world: World, count: int, load: LoadOf) -> Result:
         return Result(
             system="headrace",
             leg="receive",
+            load="scaling",
             signal=str(load.signal),
             transport=load.transport,
             items_per_request=load.items,
@@ -111,7 +112,7 @@ def deliver_row(world: World, count: int, signal: Signal, mib: int) -> Result:
         return Result(
             system="headrace",
             leg="deliver",
-            load="backlog",
+            load="scaling",
             signal=str(signal),
             transport="kafka",
             items_per_request=1000,
