@@ -116,7 +116,7 @@ class Place:
         return self.number(f"SELECT count() FROM {self.ports.database}.{TABLES[signal]}")  # noqa: S608
 
     def twice(self, signal: Signal) -> int:
-        """Rows too many: no two generated items have one span id."""
+        """Rows too many: no two generated spans have one id."""
         return self.number(f"SELECT count() - uniqExact(SpanId) FROM {self.ports.database}.{TABLES[signal]}")  # noqa: S608
 
     def stored_bytes(self, signal: Signal) -> int:

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 # A batch that is not full is topped up this often, not at every append: reading costs, a tenth of its age does not.
 TOP_UP_SHARE = 0.1
+# Of one read: what a lane that waited for records may get beyond its share.
+READ_BYTES = 1 << 20
 # An announced range is in the log already; this long it may take to be read before it counts as lost.
 REPLAY_WAIT_SECONDS = 5.0
 
@@ -179,11 +181,14 @@ class Lane:
         """Wait for records, at most until the batch is due."""
         policy, now = self._share(), time.monotonic()
         offset = pending.records[-1].offset + 1 if pending.records else self._committed.position
-        wait_seconds = pending.seconds_left(policy, now)
-        if pending.records and not self._has_more(offset):
+        wait_seconds, has_more = pending.seconds_left(policy, now), self._has_more(offset)
+        if pending.records and not has_more:
             await self._patience.pause(min(wait_seconds, policy.max_age_seconds * TOP_UP_SHARE))
             wait_seconds = 0.0
-        found = await self._read(offset, pending.room_bytes(policy), wait_seconds)
+        room_bytes = min(pending.room_bytes(policy), READ_BYTES)
+        if has_more:  # taken before it is read: others ask meanwhile
+            self.pending_bytes = pending.value_bytes + room_bytes
+        found = await self._read(offset, room_bytes, wait_seconds)
         self.health.ticked_at = time.monotonic()
         if not found:
             return pending

@@ -62,6 +62,12 @@ async def unless_stopped(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T
     return None if working.cancelled() else working.result()
 
 
+def _bare(error: BridgeError) -> BridgeError:
+    """The error without what it came from, whose frames hold the batch: waiting is long, and there are many lanes."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
 class Patience:
     """Back-off with full jitter that a stop ends; every trouble is in the health, the metrics and the log."""
 
@@ -81,12 +87,13 @@ class Patience:
             except BridgeError as error:
                 if isinstance(error, surfaces):
                     raise
-                attempt += 1
-                await self._back_off(error, attempt)
+                trouble = _bare(error)
             else:
                 if attempt:
                     self._is_well(attempt)
                 return result
+            attempt += 1
+            await self._back_off(trouble, attempt)
 
     def waits_for(self, error: BridgeError, attempt: int) -> None:
         """Remember and log the trouble: at the first attempt and then at every power of two."""

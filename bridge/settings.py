@@ -93,10 +93,7 @@ class Kafka(Section):
         default=10.0, description="How long a request waits for the brokers' acknowledgement before it is refused."
     )
     linger_ms: int = Field(
-        default=5,
-        ge=0,
-        le=1000,
-        description="Least time between two requests to a partition, so that records go together.",
+        default=0, ge=0, le=1000, description="How long a partition that was idle waits for more to send together."
     )
     fetch_max_bytes: PositiveInt = Field(default=4 * MIB, description="Of one fetch, over all partitions.")
     max_partition_fetch_bytes: PositiveInt = Field(default=MIB, description="Of one fetch, per partition.")

@@ -137,7 +137,8 @@ class KafkaAppender:
             acks="all",
             enable_idempotence=True,
             compression_type="zstd",
-            max_batch_size=BATCH_BYTES,
+            # a topic need take no more than our largest record
+            max_batch_size=min(BATCH_BYTES, settings.max_record_bytes),
             max_request_size=2 * settings.max_message_bytes,
             request_timeout_ms=10_000,
         )
@@ -153,7 +154,7 @@ class KafkaAppender:
 
 
 async def _stop(producer: AIOKafkaProducer, gatherer: Gatherer) -> None:
+    await gatherer.close(STOP_SECONDS)
     with suppress(KafkaError, KafkaTimeoutError, TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
-            await gatherer.drain()
             await producer.stop()

@@ -101,7 +101,8 @@ async def _read(call: Call, timeout_seconds: float) -> bytes:
     except TimeoutError as error:
         raise SlowClient(f"the message did not come within {timeout_seconds:g} s") from error
     if body is None:
-        raise Malformed("the call ended without a message")
+        # the client went away, or its message is over max_grpc_message_bytes, which core itself refuses, saying so
+        raise Malformed("the call ended without a message", reason="no_message")
     return body
 
 

@@ -177,10 +177,10 @@ class LogContract:
             await log.reader.subscribe(first)
             everything = set(first.assigned)
             await other.subscribe(second)
-            await eventually(lambda: set(first.assigned) | set(second.assigned) == everything)
+            # a group may settle more than once: with all of them at one for a moment, on a busy machine
+            both = (first, second)
+            await eventually(lambda: set(first.assigned) | set(second.assigned) == everything and all(map(_owns, both)))
             assert not set(first.assigned) & set(second.assigned)
-            assert first.assigned
-            assert second.assigned
             await other.unsubscribe()
             await eventually(lambda: set(first.assigned) == everything)
 
@@ -362,3 +362,7 @@ class LogContract:
     def _needs(self, has_it: bool, why_not: str) -> None:
         if not has_it:
             pytest.skip(f"not part of this log: {why_not}")
+
+
+def _owns(listener: Listener) -> bool:
+    return bool(listener.assigned)

@@ -31,6 +31,7 @@ MIB = 1 << 20
 def program(tmp_path: Path) -> Iterator[Program]:
     """`headrace run` without chDB; its store is never there, so that what is measured is receiving."""
     settings = {"clickhouse__interface": "http", "clickhouse__port": str(free_port()), "log__max_bytes": str(256 * MIB)}
+    settings["receive__max_grpc_message_bytes"] = str(16 * MIB)  # the worst that can be set: by default 4 MiB
     with running(tmp_path, **settings) as started:
         yield started
 
