@@ -14,7 +14,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from bench import peers
+from bench import headline, peers
 from bench.benchmarks import measured
 from bench.box import NoBox, box
 from bench.boxed import CPUS, MEMORY_BYTES
@@ -92,6 +92,8 @@ def main() -> int:
             print(f"[{(time.monotonic() - started) / 60:.0f} min] query: 10 million rows", file=sys.stderr, flush=True)
             reads += query_rows(world)
     print(write(arguments.results, Measured(results, reads, columns), machine(), notes()))
+    if arguments.results == RESULTS and plan.only >= set(LEGS) and not plan.is_quick:
+        headline.write(results)
     return 0
 
 
