@@ -2,7 +2,8 @@
 
     python -m bench.scaling [--seconds 6] [--mib 24] [--processes 1,2,4] [--signal logs]
 
-`receive`: every process has ports and a load generator of its own; all append to the same topics. `deliver`: one group
+`receive`: every process has ports and a load generator of its own, at the same fixed rate, well below what it could take
+(in a closed loop more processes would have fewer callers each, or two cores too much to do); all append to the same topics. `deliver`: one group
 drains a backlog in four partitions: it waits for its tables until every process holds its share, and is counted from
 the first row until nearly all is there.
 Kafka, ClickHouse and the generators share the machine: what is promised is CPU per item, not items per second.
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.boxed import boxed, wait_for
-from bench.legs import CALLERS, WARM_SECONDS, LoadOf, cpu_of, peaks_of
+from bench.legs import WARM_SECONDS, LoadOf, cpu_of, peaks_of
 from bench.result import Result
 from bench.world import PARTITIONS, Place, World, listening, open_world
 from bridge.model import Signal
@@ -28,6 +29,7 @@ from tests.program import free_port
 
 PROCESSES = (1, 2, 4)
 ITEMS = 100
+RATE = 25_000  # items/s for each receiver: four of them, Kafka and the generators fit two cores
 BACKLOG_MIB = 24  # in each of four partitions
 START_SECONDS = 60.0
 DRAIN_SECONDS = 120.0
@@ -50,13 +52,13 @@ def scaling_rows(world: World, sizes: Sizes | None = None) -> Iterator[Result]:
     """One row for each role and number of processes."""
     sizes = sizes or Sizes()
     for count in sizes.processes:
-        yield receive_row(world, count, LoadOf("grpc", sizes.signal, ITEMS, sizes.seconds))
+        yield receive_row(world, count, LoadOf("grpc", sizes.signal, ITEMS, sizes.seconds, ("--rate", str(RATE))))
     for count in sizes.processes:
         yield deliver_row(world, count, sizes.signal, sizes.mib)
 
 
 def receive_row(world: World, count: int, load: LoadOf) -> Result:
-    """So many processes, driven all at once in a closed loop; the callers are shared out."""
+    """So many processes, driven all at once, each at the load's rate."""
     place = world.place()
     place.create_topics()
     places = [_beside(place, number) for number in range(count)]
@@ -134,12 +136,9 @@ def _beside(place: Place, number: int) -> Place:
 
 def _driven(places: list[Place], load: LoadOf) -> list[dict[str, Any]]:
     """What the generators counted, one for each place, started together."""
-    callers = max(1, CALLERS // len(places))
+    arguments = (load.transport, load.signal, load.items, load.callers, load.seconds, *load.extra)
     with ExitStack() as stack:
-        loads = [
-            stack.enter_context(each.driven(load.transport, load.signal, load.items, callers, load.seconds))
-            for each in places
-        ]
+        loads = [stack.enter_context(each.driven(*arguments)) for each in places]
         for each in loads:
             each.go()
         return [each.outcome() for each in loads]

@@ -22,9 +22,9 @@ class Frame:
     target_utilisation: float = 0.7
     record_max_bytes: int = 1_000_000
     batch_max_rows: int = 30_000
-    batch_max_bytes: int = 3 << 20
+    batch_max_bytes: int = 6 << 20
     batch_max_age_seconds: float = 1.0
-    pending_max_bytes: int = 32 << 20
+    pending_max_bytes: int = 24 << 20
     slots_per_pod: int = 2
     replication: float = 3
     clickhouse_cores: float = 16.0
