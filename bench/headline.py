@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from bench.result import Result, peer_of
 
+ITEMS: Final = {"traces": "spans", "logs": "log records"}
 README: Final = Path(__file__).parents[1] / "README.md"
 BEGIN: Final = "<!-- headline: written by `make bench` -->"
 END: Final = "<!-- end of headline -->"
@@ -85,7 +86,7 @@ def _facts(results: Sequence[Result]) -> list[str]:
     killed = [each for each in results if each.load == "kill -9"]
     facts = []
     if drained:
-        rates = " and ".join(f"{each.items_per_second:,.0f} {each.signal}/s" for each in drained)
+        rates = " and ".join(f"{each.items_per_second:,.0f} {ITEMS[each.signal]}/s" for each in drained)
         facts.append(f"- A backlog drains at {rates}, in 250m CPU; ClickHouse on the same two cores is what bounds it.")
     if lags:
         facts.append(f"- Acknowledged to visible in ClickHouse, p99 at half the sustained rate: {max(lags):.1f} s.")
@@ -96,9 +97,13 @@ def _facts(results: Sequence[Result]) -> list[str]:
             f"- Most anonymous memory of any role: {peak:.0f} MiB; refused {refused}, killed for memory {kills}."
         )
     if killed:
-        lost = "; ".join(f"{each.name} {each.leg} {each.lost:,} / {each.written_twice or 0:,}" for each in killed)
+        lost = "; ".join(f"{_way(each)} {each.lost:,} / {each.written_twice or 0:,}" for each in killed)
         facts.append(f"- kill -9 of everything under load, acknowledged spans lost / written twice: {lost}.")
     return facts
+
+
+def _way(killed: Result) -> str:
+    return f"{killed.name} ({'one process' if killed.leg == 'run' else 'all roles'})"
 
 
 def write(results: Sequence[Result]) -> None:

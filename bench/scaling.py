@@ -2,10 +2,10 @@
 
     python -m bench.scaling [--seconds 6] [--mib 24] [--processes 1,2,4] [--signal logs]
 
-`receive`: every process has ports and a load generator of its own, at the same fixed rate, well below what it could take
-(in a closed loop more processes would have fewer callers each, or two cores too much to do); all append to the same topics. `deliver`: one group
-drains a backlog in four partitions: it waits for its tables until every process holds its share, and is counted from
-the first row until nearly all is there.
+`receive`: every process has ports and a load generator of its own, at the same fixed rate, well below what it could
+take (in a closed loop, more processes would have fewer callers each, or two cores too much to do); all append to the
+same topics. `deliver`: one group drains a backlog in four partitions: it waits for its tables until every process holds
+its share, and is counted from the first row until nearly all is there.
 Kafka, ClickHouse and the generators share the machine: what is promised is CPU per item, not items per second.
 """
 
@@ -136,9 +136,13 @@ def _beside(place: Place, number: int) -> Place:
 
 def _driven(places: list[Place], load: LoadOf) -> list[dict[str, Any]]:
     """What the generators counted, one for each place, started together."""
-    arguments = (load.transport, load.signal, load.items, load.callers, load.seconds, *load.extra)
     with ExitStack() as stack:
-        loads = [stack.enter_context(each.driven(*arguments)) for each in places]
+        loads = [
+            stack.enter_context(
+                each.driven(load.transport, load.signal, load.items, load.callers, load.seconds, *load.extra)
+            )
+            for each in places
+        ]
         for each in loads:
             each.go()
         return [each.outcome() for each in loads]
