@@ -44,21 +44,19 @@ class Costs:
         return self.insert_fixed_seconds + rows * self.clickhouse.seconds(item_bytes)
 
 
-# All of these stand until the next full run of `make bench`; docs/capacity.md has one that came out dearer.
-# Receiving over gRPC by items a request. logs: bench leg "receive", 250m box, 2026-11-24. traces: the same leg of the
-# checked-in bench/results/latest.json, which is older than the present gRPC engine and therefore too dear.
+# Bench legs "receive" (over gRPC, by items a request) and "deliver" (draining a backlog) of bench/results/latest.json,
+# in the box of 250m, 2026-11-24.
 RECEIVE: Final[Mapping[str, Mapping[int, Cost]]] = {
-    "logs": {100: Cost(2.8, 290)},
-    "traces": {100: Cost(9.1, 344)},
+    "logs": {1: Cost(143.42, 679), 100: Cost(2.40, 308), 1000: Cost(1.20, 290)},
+    "traces": {1: Cost(194.23, 724), 100: Cost(3.04, 344), 1000: Cost(1.80, 326)},
 }
-# Draining a backlog. logs: bench leg "deliver", 250m box, 2026-11-24. traces: the same leg, README ("4.4 since").
-DELIVER: Final[Mapping[str, Cost]] = {"logs": Cost(2.0, 290), "traces": Cost(4.4, 344)}
+DELIVER: Final[Mapping[str, Cost]] = {"logs": Cost(1.74, 289), "traces": Cost(2.00, 324)}
 # The server's own CPU for a row with its text and bloom indexes, without merges: 12 inserts of 9,000 rows, lz4, on one
 # thread, 2026-11-24 (docs/performance.md).
 CLICKHOUSE: Final[Mapping[str, Cost]] = {"logs": Cost(20.0, 290), "traces": Cost(16.3, 327)}
-# Bench legs "receive" (bytes of the topic's segments) and "deliver" (bytes of active parts) over OTLP bytes.
-KAFKA_BYTES_PER_OTLP_BYTE: Final = 0.25
-DISK_BYTES_PER_OTLP_BYTE: Final = 0.35
+# Bytes over OTLP bytes: the topic's segments after "receive" at 1000 a request, and active parts after "deliver".
+KAFKA_BYTES_PER_OTLP_BYTE: Final[Mapping[str, float]] = {"logs": 0.25, "traces": 0.34}
+DISK_BYTES_PER_OTLP_BYTE: Final[Mapping[str, float]] = {"logs": 0.43, "traces": 0.40}
 # An insert of 9,000 log rows took 0.18 s, which is the server's CPU for them: this is for the way there and back.
 INSERT_FIXED_SECONDS: Final = 0.01
 # p99 of 300 commits with metadata to one local broker (p50 0.0066), 2026-11-24; brokers apart will take longer.
@@ -73,8 +71,8 @@ def measured_costs(signal: str, items_per_request: int) -> Costs:
         receive_items_per_request=size,
         deliver=DELIVER[signal],
         clickhouse=CLICKHOUSE[signal],
-        kafka_bytes_per_otlp_byte=KAFKA_BYTES_PER_OTLP_BYTE,
-        disk_bytes_per_otlp_byte=DISK_BYTES_PER_OTLP_BYTE,
+        kafka_bytes_per_otlp_byte=KAFKA_BYTES_PER_OTLP_BYTE[signal],
+        disk_bytes_per_otlp_byte=DISK_BYTES_PER_OTLP_BYTE[signal],
         insert_fixed_seconds=INSERT_FIXED_SECONDS,
         commit_seconds=COMMIT_SECONDS,
     )
@@ -86,6 +84,7 @@ def costs_of_report(results: Sequence[Mapping[str, Any]], signal: str, items_per
     Raises `SettingsInvalid` if the report has not measured them for this signal.
     """
     own = [row for row in results if row["system"] == "headrace" and row["signal"] == signal]
+    own = [row for row in own if row.get("load") != "scaling" and row.get("encoding", "plain") == "plain"]
     receiving = {
         int(row["items_per_request"]): Cost(float(row["cpu_us_per_item"]), float(row["otlp_bytes_per_item"]))
         for row in own
