@@ -19,7 +19,7 @@ from bench.benchmarks import measured
 from bench.box import NoBox, box
 from bench.boxed import CPUS, MEMORY_BYTES
 from bench.plan import FAILURES, LEGS, Plan, measures
-from bench.queries import QueryResult, query_rows
+from bench.queries import QueryResult
 from bench.report import Measured, write
 from bench.result import Result
 from bench.world import open_world
@@ -78,19 +78,17 @@ def main() -> int:
     plan = Plan(arguments.seconds, rounds, frozenset(arguments.only.split(",")), arguments.quick)
     planned = list(measures(plan))
     print("columns", file=sys.stderr, flush=True)
-    columns, results, started = columns_rows(), list[Result](), time.monotonic()
-    reads: list[QueryResult] = []
+    columns, found, started = columns_rows(), list[Result | QueryResult](), time.monotonic()
     with open_world() as world:
         for number, (name, work) in enumerate(planned, 1):
             minutes = (time.monotonic() - started) / 60
             print(f"[{number}/{len(planned)}, {minutes:.0f} min] {name}", file=sys.stderr, flush=True)
             try:
-                results += work(world)
+                found += work(world)
             except FAILURES as error:
                 print(f"  not measured: {error}", file=sys.stderr, flush=True)
-        if "query" in plan.only and not plan.is_quick:
-            print(f"[{(time.monotonic() - started) / 60:.0f} min] query: 10 million rows", file=sys.stderr, flush=True)
-            reads += query_rows(world)
+    results = [each for each in found if isinstance(each, Result)]
+    reads = [each for each in found if isinstance(each, QueryResult)]
     print(write(arguments.results, Measured(results, reads, columns), machine(), notes()))
     if arguments.results == RESULTS and plan.only >= set(LEGS) and not plan.is_quick:
         headline.write(results)

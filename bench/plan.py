@@ -9,6 +9,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from bench import peers
 from bench.legs import LoadOf, System, backlog_leg, collector, drive_leg, headrace, kill_leg, rotel
+from bench.queries import QueryResult, query_rows
 from bench.result import Result, together
 from bench.scaling import Sizes, scaling_rows
 from bench.world import World
@@ -16,7 +17,7 @@ from bridge.model import OTLP_SIGNALS, Signal
 
 LEGS = ("receive", "deliver", "whole", "run", "kill", "scaling", "query")
 FAILURES = (RuntimeError, TimeoutError, OSError, ClickHouseError, AssertionError)
-Work = Callable[[World], list[Result]]
+Work = Callable[[World], Sequence[Result | QueryResult]]
 
 RECEIVE = headrace("receive", stores="kafka")
 DELIVER = headrace("deliver", stores="clickhouse")
@@ -66,6 +67,7 @@ def measures(plan: Plan) -> Iterator[tuple[str, Work]]:
         ("run", _running(plan)),
         ("kill", _killing(plan)),
         ("scaling", _scaling(plan)),
+        ("query", _reading(plan)),
     ):
         if leg in plan.only:
             yield from made
@@ -112,6 +114,11 @@ def _killing(plan: Plan) -> Iterator[tuple[str, Work]]:
 
 def _scaling(plan: Plan) -> Iterator[tuple[str, Work]]:
     yield "scaling: 1, 2 and 4 processes", lambda world: list(scaling_rows(world, Sizes(seconds=plan.seconds)))
+
+
+def _reading(plan: Plan) -> Iterator[tuple[str, Work]]:
+    if not plan.is_quick:
+        yield "query: 10 million rows", lambda world: list(query_rows(world))
 
 
 def _all_ways() -> list[System]:

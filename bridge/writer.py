@@ -83,10 +83,10 @@ class Writer:
             )
 
     async def _sort(self, records: Sequence[ReadRecord], *, is_strict: bool) -> Sorted:
+        sort = partial(sort_out, self._partition, records, self._out.accept_foreign, is_strict=is_strict)
         if not is_strict and all(read.record.origin is Origin.OURS for read in records):
-            return Sorted(list(records), [], [])  # as nearly always: not worth a thread
-        accept = self._out.accept_foreign
-        found = await asyncio.to_thread(sort_out, self._partition, records, accept, is_strict=is_strict)
+            return sort()  # as nearly always: nothing is read, and it is not worth a thread
+        found = await asyncio.to_thread(sort)
         await self._bury(found.letters)
         return found
 

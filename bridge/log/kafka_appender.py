@@ -75,7 +75,8 @@ class KafkaAppender:
         producer, gatherer = self._producer, self._gatherer
         self._producer = self._gatherer = None
         if producer is not None and gatherer is not None:
-            await _stop(producer, gatherer)
+            await gatherer.close(STOP_SECONDS)
+            await _stop(producer)
 
     async def append(self, records: Sequence[Record]) -> None:
         """As `LogAppender.append`. A refused record may reach the log later: then the client has sent it twice."""
@@ -127,7 +128,8 @@ class KafkaAppender:
             logger.warning("the kafka producer is broken and is made anew")
             with suppress(LogUnavailable):
                 self._use(await self._connected())
-                await _stop(broken, gatherer)
+                await gatherer.close(STOP_SECONDS)
+                await _stop(broken)
 
     async def _connected(self) -> AIOKafkaProducer:
         settings = self._settings
@@ -146,15 +148,13 @@ class KafkaAppender:
             async with asyncio.timeout(settings.append_timeout_seconds):
                 await producer.start()
         except (KafkaError, OSError, TimeoutError) as error:
-            with suppress(KafkaError, OSError):
-                await producer.stop()
+            await _stop(producer)
             servers = ", ".join(settings.bootstrap_servers)
             raise unavailable(error, f"no broker answers at kafka.bootstrap_servers ({servers})") from error
         return producer
 
 
-async def _stop(producer: AIOKafkaProducer, gatherer: Gatherer) -> None:
-    await gatherer.close(STOP_SECONDS)
+async def _stop(producer: AIOKafkaProducer) -> None:
     with suppress(KafkaError, KafkaTimeoutError, TimeoutError):
         async with asyncio.timeout(STOP_SECONDS):
             await producer.stop()

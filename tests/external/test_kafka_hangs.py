@@ -14,7 +14,8 @@ from aiokafka.admin import NewTopic
 from bridge.errors import LogUnavailable
 from bridge.log.kafka_appender import open_kafka_appender
 from bridge.log.kafka_client import check_topics, open_admin_client
-from bridge.model import Record, Signal
+from bridge.model import Signal
+from tests.contracts.log_ends import record
 from tests.contracts.test_kafka_log import settings_for
 from tests.kafka_service import KafkaBroker, start_kafka
 from tests.services import skipped_if_unavailable
@@ -28,24 +29,20 @@ def mine() -> Iterator[KafkaBroker]:
         yield broker
 
 
-def record(org: str, value: bytes) -> Record:
-    return Record(Signal.TRACES, org, "p", time.time_ns(), 1, value)
-
-
 async def test_refused_appends_do_not_pile_up(mine: KafkaBroker, tmp_path: Path) -> None:
     """Each append is refused after its time and its bytes are gone with it; what gets in later is one batch."""
     settings = replace(settings_for(mine, f"{tmp_path}", 1), append_timeout_seconds=0.3)
     async with open_admin_client(settings) as admin:
         await check_topics(admin, settings)
     async with open_kafka_appender(replace(settings, append_timeout_seconds=10)) as appender:
-        await appender.append([record("o", b"x")])
+        await appender.append([record(b"x", org="o")])
         appender._settings = settings
         mine.pause()
         refused = 0
         try:
             for _ in range(10):
                 answers = await asyncio.gather(
-                    *(appender.append([record("o", os.urandom(1 << 20))]) for _ in range(4)), return_exceptions=True
+                    *(appender.append([record(os.urandom(1 << 20), org="o")]) for _ in range(4)), return_exceptions=True
                 )
                 refused += sum(isinstance(each, LogUnavailable) for each in answers)
             assert appender._gatherer is not None
@@ -69,7 +66,7 @@ async def test_append_keeps_its_time_when_metadata_is_missing(mine: KafkaBroker,
     async with open_kafka_appender(settings) as appender:
         started = time.monotonic()
         with pytest.raises(LogUnavailable) as raised:
-            await appender.append([record("o", b"x")])
+            await appender.append([record(b"x", org="o")])
         took = time.monotonic() - started
         assert raised.value.reason == "kafka_timeout"
         assert took < 3
@@ -81,11 +78,11 @@ async def test_close_stops_the_producer(mine: KafkaBroker, tmp_path: Path) -> No
     async with open_admin_client(settings) as admin:
         await check_topics(admin, settings)
     async with open_kafka_appender(settings) as appender:
-        await appender.append([record("o", b"x")])
+        await appender.append([record(b"x", org="o")])
         producer = appender._producer
         mine.pause()
         with pytest.raises(LogUnavailable):
-            await appender.append([record("o", b"y")])
+            await appender.append([record(b"y", org="o")])
     mine.resume()
     assert producer is not None
     assert producer._closed
@@ -104,8 +101,8 @@ async def test_a_batch_is_not_larger_than_the_topic_takes(mine: KafkaBroker, tmp
         await check_topics(admin, settings)
         async with open_kafka_appender(settings) as appender:
             for _ in range(3):
-                await appender.append([record("o", os.urandom(90_000))])
+                await appender.append([record(os.urandom(90_000), org="o")])
             answers = await asyncio.gather(
-                *(appender.append([record(f"o{n}", os.urandom(90_000))]) for n in range(6)), return_exceptions=True
+                *(appender.append([record(os.urandom(90_000), org=f"o{n}")]) for n in range(6)), return_exceptions=True
             )
             assert answers == [None] * 6
