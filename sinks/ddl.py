@@ -13,6 +13,8 @@ from importlib.resources import files
 from string import Template
 from typing import Final
 
+from bridge.levels import level_sql
+
 # Text indexes are usable from this version on; older servers get the bloom filter twins (field notes 2.1).
 TEXT_INDEX_VERSION: Final = (26, 2)
 # Inserts the server remembers by token, per table. At 2 a second this is over an hour of retries.
@@ -36,7 +38,15 @@ class Step:
     statements: tuple[str, ...]
 
 
-_STEPS: Final = ((1, "logs"), (2, "traces"), (3, "trace_times"), (4, "received_at"), (5, "ledger"))
+_STEPS: Final = (
+    (1, "logs"),
+    (2, "traces"),
+    (3, "trace_times"),
+    (4, "received_at"),
+    (5, "ledger"),
+    (6, "places"),
+    (7, "level"),
+)
 
 
 def steps(options: SchemaOptions, server_version: str) -> list[Step]:
@@ -93,6 +103,7 @@ def _variables(options: SchemaOptions, is_text: bool) -> dict[str, str]:
         "ledger_ttl_days": str(max(options.logs_ttl_days, options.traces_ttl_days)),
         "logs_indexes": _logs_indexes(is_text),
         "traces_indexes": _traces_indexes(is_text),
+        "level": level_sql("SeverityNumber", "SeverityText", "Body"),
     }
 
 
@@ -186,6 +197,7 @@ REQUIRED: Final[Mapping[str, Mapping[str, str]]] = {
         "ReceivedAt": "DateTime64(3)",
     },
     "otel_traces_trace_id_ts": {},
+    "places": {},
     "ingest_ledger": {
         **_typed("LowCardinality(String)", ["org", "signal", "role"]),
         "instance": "String",
