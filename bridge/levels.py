@@ -69,7 +69,7 @@ def level_sql(number: str, text: str, body: str) -> str:
     start, lowered = f"substring({body}, 1, {SCANNED_BYTES})", f"lower(substring({body}, 1, {SCANNED_BYTES}))"
     words, levels = ([f"'{each}'" for each in column] for column in (WORDS, WORDS.values()))
     cases = [
-        f"{number} BETWEEN {highest - 7 if highest == 8 else highest - 3} AND {highest}, '{level}'"  # fmt: skip
+        f"{number} BETWEEN {highest - 7 if highest == 8 else highest - 3} AND {highest}, '{level}'"
         for highest, level in NUMBERS
     ]
     for pattern, where in ((SEVERITY_TEXT, f"lower({text})"), (DECLARED, lowered)):

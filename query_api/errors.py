@@ -10,6 +10,7 @@ QueryError
   StoreUnavailable      503: the store cannot be asked now; the same question may work later
   QueryTimeout          504: the store did not finish in time; a narrower question may work
   AnswerTooLarge        400: the answer is over a limit on size; a smaller question works
+  StoreFailed           500: the store refused a question of ours
 """
 
 
@@ -67,3 +68,7 @@ class QueryTimeout(QueryError):
 
 class AnswerTooLarge(QueryError):
     pass
+
+
+class StoreFailed(QueryError):
+    """The store refused a question of ours: a bug, or a store that is not ours. Its text is for the program's log."""

@@ -273,6 +273,10 @@ class StorageProvider(Protocol):
         """By organisation and signal, sorted."""
         ...
 
+    async def complete_until(self) -> Mapping[str, int]:
+        """By signal: everything of any organisation received before that unix nanosecond is stored. Nobody's data."""
+        ...
+
     async def ping(self) -> None:
         """Return if the store answers. Raises `StoreUnavailable`."""
         ...

@@ -1,0 +1,274 @@
+"""The storage on ClickHouse: questions to statements, rows to values. How they are sent is `asking.py`'s.
+
+Every read goes three steps: look up which places the question means within the tenant (a small table), ask the large
+table for exactly those, and, only if the page is full, count. The tenant is in each statement, in a filter that the
+server adds to each table (`guard.py`), and in Python (`scoping.py`).
+"""
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import orjson
+
+from query_api.asking import Asker, Question
+from query_api.errors import AnswerTooLarge
+from query_api.guard import table_filters
+from query_api.log_statement import log_filters
+from query_api.scoping import Asked, Scope, Values, lookup, scope_of
+from query_api.statements import statement
+from query_api.storage import (
+    Freshness,
+    LogPage,
+    LogQuery,
+    LogRow,
+    Place,
+    Position,
+    QueryUse,
+    Span,
+    SpanPage,
+    SpanQuery,
+    TracePage,
+    TraceQuery,
+    TraceSpansQuery,
+    TraceSummary,
+    Usage,
+)
+from query_api.tenant import EVERYTHING, Tenant
+from query_api.usage import shared_out, stored_of
+
+MAX_PLACES: Final = 20_000
+Row = list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """Of one question. `total_cap`: rows counted at most; `max_result_bytes`: of a page, as the server counts them."""
+
+    total_cap: int = 1_000_000
+    max_execution_seconds: float = 10.0
+    max_rows_to_read: int = 2_000_000_000
+    max_memory_bytes: int = 2 << 30
+    max_result_bytes: int = 32 << 20
+
+
+class ClickHouseStorage:
+    """As `StorageProvider`, on a server or embedded."""
+
+    def __init__(self, asker: Asker, database: str, limits: ReadLimits) -> None:
+        self._asker, self._database, self._limits = asker, database, limits
+
+    async def logs(self, tenant: Tenant, query: LogQuery) -> LogPage:
+        scope = await self._scope(tenant, _asked_of_logs(query))
+        if scope is None:
+            return LogPage()
+        given, values = log_filters(query, scope)
+        order = _order(query, scope)
+        rows = await self._rows(tenant, "logs", given | order, {**values, "limit": query.limit})
+        if query.cursor is None and len(rows) < query.limit:
+            return LogPage([_log_row(row) for row in rows], len(rows))
+        given, values = log_filters(replace(query, cursor=None), scope)
+        total, is_capped = await self._total(tenant, "logs_total", given, values)
+        return LogPage([_log_row(row) for row in rows], max(total, len(rows)), is_capped)
+
+    async def export_logs(self, tenant: Tenant, query: LogQuery, max_rows: int) -> AsyncIterator[Sequence[LogRow]]:
+        query = replace(query, is_descending=False, limit=max_rows, cursor=None)
+        scope = await self._scope(tenant, _asked_of_logs(query))
+        if scope is None:
+            return
+        given, values = log_filters(query, scope)
+        question = self._question(tenant, "logs", given | _order(query, scope), {**values, "limit": max_rows})
+        async for block in self._asker.blocks(replace(question, max_result_bytes=0)):
+            yield [_log_row(row) for row in block]
+
+    async def spans(self, tenant: Tenant, query: SpanQuery) -> SpanPage:
+        scope = await self._scope(tenant, Asked(service=query.service))
+        if scope is None:
+            return SpanPage()
+        given, values = scope.filters()
+        given |= {"service", "start", "end"}
+        values = {**values, "service": query.service, "start": query.start_unix_nano, "end": query.end_unix_nano}
+        return await self._span_page(tenant, given, values, query.limit, is_descending=query.is_descending)
+
+    async def trace(self, tenant: Tenant, query: TraceSpansQuery) -> SpanPage:
+        components = (query.component,) if query.component else ()
+        scope = await self._scope(tenant, Asked(query.organization, query.project, components, query.environment))
+        if scope is None:
+            return SpanPage()
+        given, values = scope.filters()
+        given |= {"trace_id", "attributes"} | _times_given(query.start_unix_nano, query.end_unix_nano)
+        values = {**values, "trace_id": query.trace_id, "start": query.start_unix_nano, "end": query.end_unix_nano}
+        return await self._span_page(tenant, given, values, query.limit, is_descending=query.is_descending)
+
+    async def span(self, tenant: Tenant, trace_id: str, span_id: str) -> Span | None:
+        scope = await self._scope(tenant, Asked())
+        if scope is None:
+            return None
+        given, values = scope.filters()
+        given |= {"trace_id", "span_id", "attributes", "up"}
+        rows = await self._rows(
+            tenant, "spans", given, {**values, "trace_id": trace_id, "span_id": span_id, "limit": 1}
+        )
+        return _span(rows[0]) if rows else None
+
+    async def traces(self, tenant: Tenant, query: TraceQuery) -> TracePage:
+        components = (query.component,) if query.component else ()
+        scope = await self._scope(tenant, Asked(query.organization, query.project, components, query.environment))
+        if scope is None:
+            return TracePage()
+        given, values = scope.filters()
+        given |= {"start", "end"}
+        values = {**values, "start": query.start_unix_nano, "end": query.end_unix_nano}
+        direction = {"down"} if query.is_descending else {"up"}
+        page = {**values, "readable_orgs": values["orgs"], "limit": query.limit}
+        rows = await self._rows(tenant, "traces", given | direction, page)
+        total, is_capped = len(rows), False
+        if len(rows) >= query.limit:
+            total, is_capped = await self._total(tenant, "traces_total", given, values)
+        return TracePage([_trace(row) for row in rows], total, is_capped)
+
+    async def places(self, tenant: Tenant) -> Sequence[Place]:
+        rows = await self._rows(tenant, "places", (), {**_tenant_values(tenant), "limit": MAX_PLACES})
+        found = [_place(row) for row in rows]
+        return [place for place in found if tenant.covers(place.org, place.project, place.component)]
+
+    async def usage(self, tenant: Tenant, start_unix_nano: int, end_unix_nano: int) -> Sequence[Usage]:
+        span = {"start": start_unix_nano, "end": end_unix_nano}
+        values = {**_tenant_values(tenant), **span}
+        logs = await self._rows(tenant, "usage_logs", (), values)
+        spans = await self._rows(tenant, "usage_spans", (), values)
+        stored = {"database": self._database, **span}
+        sizes = await self._rows(EVERYTHING, "stored_bytes", (), stored)
+        totals = await self._rows(EVERYTHING, "stored_rows", (), stored)
+        return shared_out(logs, spans, stored_of(sizes, totals))
+
+    async def query_use(self, tenant: Tenant, start_unix_nano: int, end_unix_nano: int) -> Sequence[QueryUse]:
+        if not (await self._rows(EVERYTHING, "has_query_log", (), {}))[0][0]:
+            return []
+        values = {**_tenant_values(tenant), "start": start_unix_nano, "end": end_unix_nano}
+        rows = await self._rows(tenant, "query_use", (), values)
+        return [QueryUse(org, int(count), float(wall), float(cpu), int(read)) for org, count, wall, cpu, read in rows]
+
+    async def freshness(self, tenant: Tenant) -> Sequence[Freshness]:
+        until = {str(signal): int(at) for signal, at in await self._rows(tenant, "freshness", (), {})}
+        rows = await self._rows(tenant, "received", (), _tenant_values(tenant))
+        return [
+            Freshness(org, signal, until.get(signal), int(items))
+            for org, signal, items in rows
+            if tenant.is_unbound or org in tenant.orgs
+        ]
+
+    async def complete_until(self) -> Mapping[str, int]:
+        """By signal: everything received before is stored, for all organisations. Nobody's data is in it."""
+        return {str(signal): int(at) for signal, at in await self._rows(EVERYTHING, "freshness", (), {})}
+
+    async def ping(self) -> None:
+        await self._rows(EVERYTHING, "ping", (), {})
+
+    async def _scope(self, tenant: Tenant, asked: Asked) -> Scope | None:
+        given, values = lookup(asked, tenant, MAX_PLACES + 1)
+        rows = await self._rows(tenant, "places_of", given, values)
+        if len(rows) > MAX_PLACES:
+            raise AnswerTooLarge(f"more than {MAX_PLACES} places match; name an organisation, project or component")
+        return scope_of(rows, asked, tenant)
+
+    async def _span_page(
+        self, tenant: Tenant, given: set[str], values: Values, limit: int, *, is_descending: bool
+    ) -> SpanPage:
+        direction = {"down"} if is_descending else {"up"}
+        rows = await self._rows(tenant, "spans", given | direction, {**values, "limit": limit})
+        spans = [_span(row) for row in rows]
+        if len(rows) < limit:
+            return SpanPage(spans, len(rows))
+        return SpanPage(spans, *await self._total(tenant, "spans_total", given, values))
+
+    async def _total(self, tenant: Tenant, name: str, given: Collection[str], values: Values) -> tuple[int, bool]:
+        cap = self._limits.total_cap
+        total = int((await self._rows(tenant, name, given, {**values, "cap": cap}))[0][0])
+        return total, total >= cap
+
+    async def _rows(self, tenant: Tenant, name: str, given: Collection[str], values: Values) -> list[Row]:
+        return await self._asker.rows(self._question(tenant, name, given, values))
+
+    def _question(self, tenant: Tenant, name: str, given: Collection[str], values: Values) -> Question:
+        orgs = tenant.orgs
+        return Question(
+            sql=statement(name, self._database, given),
+            parameters={key: value for key, value in values.items() if value is not None},
+            table_filters=table_filters(tenant, self._database),
+            log_comment=orjson.dumps(
+                {"by": "headrace", "statement": name, "org": orgs[0] if len(orgs) == 1 else ""}
+            ).decode(),
+            max_execution_seconds=self._limits.max_execution_seconds,
+            max_rows_to_read=self._limits.max_rows_to_read,
+            max_memory_bytes=self._limits.max_memory_bytes,
+            max_result_bytes=self._limits.max_result_bytes,
+        )
+
+
+def _asked_of_logs(query: LogQuery) -> Asked:
+    return Asked(query.organization, query.project, query.components, query.environment)
+
+
+def _tenant_values(tenant: Tenant) -> Values:
+    return {"orgs": list(tenant.orgs), "is_unbound": tenant.is_unbound}
+
+
+def _times_given(start: int | None, end: int | None) -> set[str]:
+    return {name for name, at in (("start", start), ("end", end)) if at is not None}
+
+
+def _order(query: LogQuery, scope: Scope) -> set[str]:
+    direction = "down" if query.is_descending else "up"
+    return {f"component_{direction}" if scope.is_one_component else direction}
+
+
+def _log_row(row: Row) -> LogRow:
+    at, block, offset, body, level, org, project, component, environment, trace_id, span_id, resource, attributes = row
+    return LogRow(
+        Position(int(at), int(block), int(offset)),
+        body,
+        level,
+        org,
+        project,
+        component,
+        environment,
+        trace_id,
+        span_id,
+        resource,
+        attributes,
+    )
+
+
+def _span(row: Row) -> Span:
+    trace_id, span_id, parent, name, kind, service, start, duration, status, message, *places = row
+    org, project, component, environment, *maps = places
+    attributes, resource = maps or ({}, {})
+    return Span(
+        trace_id,
+        span_id,
+        parent,
+        name,
+        kind,
+        service,
+        int(start),
+        int(duration),
+        status,
+        message,
+        org,
+        project,
+        component,
+        environment,
+        attributes,
+        resource,
+    )
+
+
+def _place(row: Row) -> Place:
+    ids, names = row[:5], [name or known for name, known in zip(row[5:9], row[:4], strict=True)]
+    return Place(*ids, *names, last_seen_unix_nano=int(row[9]))
+
+
+def _trace(row: Row) -> TraceSummary:
+    trace_id, count, (span_id, name, kind, service), start, end, has_errors = row
+    return TraceSummary(trace_id, int(count), span_id, name, kind, service, int(start), int(end), bool(has_errors))

@@ -1,0 +1,209 @@
+"""Questions to ClickHouse servers over HTTP(S): the first host that answers is asked, the next ones when it does not.
+
+clickhouse_connect's async client does the talking. Each host is pinged all the time, so a host that has stopped without
+closing anything is known within `PULSE_SECONDS` + `PULSE_TIMEOUT_SECONDS`: what waits for it ends then, and later
+questions are refused or go elsewhere at once. Only connection errors are tried again, for `RETRY_SECONDS` at most.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+import orjson
+from aiohttp import ClientError
+from clickhouse_connect.driver import create_async_client
+from clickhouse_connect.driver.exceptions import ClickHouseError, Error
+
+from bridge.retry import backoff_seconds
+from query_api.asking import Question, error_of
+from query_api.errors import QueryError, StoreUnavailable
+from query_api.rows import complete_rows, failure_in
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+Call = Callable[[Any], Awaitable[T]]
+PULSE_SECONDS: Final = 0.4
+PULSE_TIMEOUT_SECONDS: Final = 1.2
+RETRY_SECONDS: Final = 1.0
+# beyond the server's own limit on a question, which is the one that should end it
+SPARE_SECONDS: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Names as in clickhouse_connect. `hosts`: in order of preference."""
+
+    hosts: tuple[tuple[str, int], ...]
+    interface: Literal["http", "https"]
+    username: str
+    password: str
+    connect_timeout_seconds: float
+    answer_timeout_seconds: float
+    max_connections: int
+    verify: bool = True
+    ca_cert: Path | None = None
+    client_cert: Path | None = None
+    client_cert_key: Path | None = None
+
+
+@asynccontextmanager
+async def open_servers(settings: ServerSettings) -> AsyncIterator["ServerAsker"]:
+    """An asker whether or not any host is up; it connects, and connects again, by itself."""
+    hosts = [_Host(host, port, settings) for host, port in settings.hosts]
+    async with asyncio.TaskGroup() as group:
+        pulses = [group.create_task(host.watch(), name=f"pulse of {host.name}") for host in hosts]
+        try:
+            yield ServerAsker(hosts)
+        finally:
+            for pulse in pulses:
+                pulse.cancel()
+            for host in hosts:
+                await host.close()
+
+
+class ServerAsker:
+    """As `Asker`."""
+
+    def __init__(self, hosts: "list[_Host]") -> None:
+        self._hosts = hosts
+
+    async def rows(self, question: Question) -> list[list[Any]]:
+        """As `Asker.rows`."""
+        body = await self._ask(lambda client: client.raw_query(question.sql, **_options(question)))
+        return [orjson.loads(line) for line in body.splitlines()]
+
+    async def blocks(self, question: Question) -> AsyncIterator[list[list[Any]]]:
+        """As `Asker.blocks`. An answer that breaks off raises, whatever came before."""
+        stream = await self._ask(lambda client: client.raw_stream(question.sql, **_options(question)))
+        rest = b""
+        async with stream:
+            chunks = stream.gen
+            while True:
+                try:
+                    chunk = await anext(chunks, None)
+                except (ClientError, OSError, TimeoutError) as error:
+                    raise StoreUnavailable("the store went away while it answered", reason="connection") from error
+                if chunk is None:
+                    break
+                rows, rest = complete_rows(rest + chunk)
+                if rows:
+                    yield rows
+        if rest:
+            raise failure_in(rest)
+
+    async def _ask(self, call: Call[T]) -> T:
+        """The first answer of a host. Raises what the hosts said last."""
+        loop, attempt, last = asyncio.get_running_loop(), 0, None
+        deadline = loop.time() + RETRY_SECONDS
+        while True:
+            for host in [each for each in self._hosts if not each.is_lost]:
+                try:
+                    return await host.ask(call)
+                except StoreUnavailable as error:
+                    last = error
+                    if error.reason != "connection":
+                        raise
+            attempt += 1
+            delay_seconds = backoff_seconds(attempt, 0.05, 0.4, 1.0)
+            if last is None or loop.time() + delay_seconds > deadline or all(host.is_lost for host in self._hosts):
+                raise last or StoreUnavailable("the store does not answer", reason="connection")
+            await asyncio.sleep(delay_seconds)
+
+
+class _Host:
+    """One server: its client, and whether it has a pulse."""
+
+    def __init__(self, host: str, port: int, settings: ServerSettings) -> None:
+        self.name = f"{host}:{port}"
+        self.is_lost = False
+        self._address, self._settings = (host, port), settings
+        self._client: Any = None
+        self._connecting = asyncio.Lock()
+        self._running: set[asyncio.Timeout] = set()
+
+    async def ask(self, call: Call[T]) -> T:
+        """Raises the errors of `error_of`; `StoreUnavailable` as soon as the host is found lost."""
+        try:
+            async with asyncio.timeout(None) as waiting:
+                self._running.add(waiting)
+                return await call(await self._connected())
+        except TimeoutError as error:
+            raise StoreUnavailable("the store does not answer", reason="connection") from error
+        except (ClickHouseError, ClientError, OSError) as error:
+            raise _error(error) from error
+        finally:
+            self._running.discard(waiting)
+
+    async def watch(self) -> None:
+        """Ping until cancelled."""
+        while True:
+            is_lost = not await self._answers()
+            if is_lost != self.is_lost:
+                logger.log(
+                    logging.WARNING if is_lost else logging.INFO,
+                    "clickhouse %s",
+                    "does not answer" if is_lost else "answers again",
+                    extra={"fields": {"host": self.name}},
+                )
+            self.is_lost = is_lost
+            if is_lost:
+                self._give_up()
+            await asyncio.sleep(PULSE_SECONDS)
+
+    async def _answers(self) -> bool:
+        try:
+            async with asyncio.timeout(PULSE_TIMEOUT_SECONDS):
+                client = await self._connected()
+                return bool(await client.ping(PULSE_TIMEOUT_SECONDS))
+        except (TimeoutError, ClickHouseError, ClientError, OSError):
+            return False
+
+    def _give_up(self) -> None:
+        for waiting in self._running:
+            waiting.reschedule(0)
+
+    async def _connected(self) -> Any:
+        async with self._connecting:
+            if self._client is None:
+                self._client = await _connect(*self._address, self._settings)
+        return self._client
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+
+async def _connect(host: str, port: int, settings: ServerSettings) -> Any:
+    options: dict[str, Any] = {
+        "interface": settings.interface,
+        "host": host,
+        "port": port,
+        "username": settings.username,
+        "password": settings.password,
+        "connect_timeout": settings.connect_timeout_seconds,
+        "send_receive_timeout": settings.answer_timeout_seconds,
+        "verify": settings.verify,
+        "compress": False,  # hosts are near, and answers small
+        "query_retries": 0,  # retrying is done here, over all hosts
+        "autogenerate_session_id": False,  # sessions would forbid questions side by side
+        "form_encode_query_params": True,  # a long list of places does not fit a URL
+        "connector_limit": settings.max_connections + 1,  # one for the pulse
+        "connector_limit_per_host": settings.max_connections + 1,
+    }
+    for name in ("ca_cert", "client_cert", "client_cert_key"):
+        path: Path | None = getattr(settings, name)
+        options[name] = str(path) if path is not None else None
+    return await create_async_client(**options)
+
+
+def _options(question: Question) -> dict[str, Any]:
+    settings = {**question.settings(), "cancel_http_readonly_queries_on_client_close": 1}
+    return {"parameters": dict(question.parameters), "settings": settings, "fmt": "JSONCompactEachRow"}
+
+
+def _error(error: Exception) -> QueryError:
+    return error_of(error.code if isinstance(error, Error) else None, str(error))

@@ -1,0 +1,223 @@
+"""The storage in this process's memory: what the contract means, in Python. For tests, and for trying the API."""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from query_api.fields import has_label, value_of
+from query_api.storage import (
+    Freshness,
+    LogPage,
+    LogQuery,
+    LogRow,
+    Place,
+    QueryUse,
+    Span,
+    SpanPage,
+    SpanQuery,
+    TracePage,
+    TraceQuery,
+    TraceSpansQuery,
+    TraceSummary,
+    Usage,
+)
+from query_api.tenant import Tenant
+
+NAME_KEYS = ("organization.name", "project.name", "component.name", "environment.name")
+Item = LogRow | Span
+
+
+@dataclass(slots=True)
+class MemoryStorage:
+    """As `StorageProvider`, over the rows it holds. `total_cap` as in `clickhouse.ReadLimits`."""
+
+    log_rows: list[LogRow] = field(default_factory=list)
+    span_rows: list[Span] = field(default_factory=list)
+    until: dict[str, int] = field(default_factory=dict)
+    total_cap: int = 1_000_000
+
+    async def logs(self, tenant: Tenant, query: LogQuery) -> LogPage:
+        found = [row for row in self.log_rows if _may_read(tenant, row) and _log_matches(row, query)]
+        found.sort(key=lambda row: row.position, reverse=query.is_descending)
+        rows, cursor = found, query.cursor
+        if cursor is not None:
+            rows = [row for row in found if (row.position < cursor if query.is_descending else row.position > cursor)]
+        total = min(len(found), self.total_cap)
+        return LogPage(rows[: query.limit], total, total == self.total_cap)
+
+    async def export_logs(self, tenant: Tenant, query: LogQuery, max_rows: int) -> AsyncIterator[Sequence[LogRow]]:
+        page = await self.logs(tenant, replace(query, is_descending=False, limit=max_rows, cursor=None))
+        if page.rows:
+            yield page.rows
+
+    async def spans(self, tenant: Tenant, query: SpanQuery) -> SpanPage:
+        found = [
+            replace(span, attributes={}, resource={})
+            for span in self._readable_spans(tenant)
+            if span.service == query.service and query.start_unix_nano <= span.start_unix_nano <= query.end_unix_nano
+        ]
+        return self._span_page(found, query.limit, is_descending=query.is_descending)
+
+    async def trace(self, tenant: Tenant, query: TraceSpansQuery) -> SpanPage:
+        found = [
+            span
+            for span in self._readable_spans(tenant)
+            if span.trace_id == query.trace_id
+            and _is_named(span, query.organization, query.project, query.component, query.environment)
+            and _is_within(span.start_unix_nano, query.start_unix_nano, query.end_unix_nano)
+        ]
+        return self._span_page(found, query.limit, is_descending=query.is_descending)
+
+    async def span(self, tenant: Tenant, trace_id: str, span_id: str) -> Span | None:
+        spans = self._readable_spans(tenant)
+        return next((span for span in spans if (span.trace_id, span.span_id) == (trace_id, span_id)), None)
+
+    async def traces(self, tenant: Tenant, query: TraceQuery) -> TracePage:
+        readable = self._readable_spans(tenant)
+        touched: dict[str, list[int]] = {}
+        for span in readable:
+            is_asked = _is_named(span, query.organization, query.project, query.component, query.environment)
+            if is_asked and span.trace_id and query.start_unix_nano <= span.start_unix_nano <= query.end_unix_nano:
+                touched.setdefault(span.trace_id, []).append(span.start_unix_nano)
+        edge: Callable[[list[int]], int] = max if query.is_descending else min
+        order = sorted(touched, key=lambda name: (edge(touched[name]), name), reverse=query.is_descending)
+        orgs = {span.org for span in readable if span.trace_id in touched and _is_asked(span, query)}
+        found = [
+            _summary([span for span in readable if span.trace_id == name and span.org in orgs])
+            for name in order[: query.limit]
+        ]
+        found.sort(key=lambda trace: (trace.start_unix_nano, trace.trace_id), reverse=query.is_descending)
+        total = min(len(order), self.total_cap)
+        return TracePage(found, total, total == self.total_cap)
+
+    async def places(self, tenant: Tenant) -> Sequence[Place]:
+        return sorted({_place(row) for row in self._readable(tenant)})
+
+    async def usage(self, tenant: Tenant, start_unix_nano: int, end_unix_nano: int) -> Sequence[Usage]:
+        found: dict[tuple[str, str, str], Usage] = {}
+        for row in self._readable(tenant):
+            if not start_unix_nano <= _time(row) < end_unix_nano:
+                continue
+            key = (row.org, row.project, row.component)
+            before = found.get(key, Usage(*key))
+            if isinstance(row, LogRow):
+                characters, size = len(row.body), len(row.body.encode())
+                found[key] = replace(
+                    before,
+                    logs=before.logs + 1,
+                    log_characters=before.log_characters + characters,
+                    log_bytes=before.log_bytes + size,
+                )
+            else:
+                found[key] = replace(before, spans=before.spans + 1)
+        return [found[key] for key in sorted(found)]
+
+    async def query_use(self, tenant: Tenant, start_unix_nano: int, end_unix_nano: int) -> Sequence[QueryUse]:
+        return []
+
+    async def freshness(self, tenant: Tenant) -> Sequence[Freshness]:
+        orgs = {(row.org, "logs" if isinstance(row, LogRow) else "traces") for row in self._readable(tenant)}
+        return [Freshness(org, signal, self.until.get(signal)) for org, signal in sorted(orgs)]
+
+    async def complete_until(self) -> Mapping[str, int]:
+        return self.until
+
+    async def ping(self) -> None:
+        return
+
+    def _readable_spans(self, tenant: Tenant) -> list[Span]:
+        return [span for span in self.span_rows if _may_read(tenant, span)]
+
+    def _readable(self, tenant: Tenant) -> Iterable[Item]:
+        return [row for row in (*self.log_rows, *self.span_rows) if _may_read(tenant, row)]
+
+    def _span_page(self, found: list[Span], limit: int, *, is_descending: bool) -> SpanPage:
+        found.sort(key=lambda span: (span.start_unix_nano, span.trace_id, span.span_id), reverse=is_descending)
+        total = min(len(found), self.total_cap)
+        return SpanPage(found[:limit], total, total == self.total_cap)
+
+
+def _may_read(tenant: Tenant, row: Item) -> bool:
+    return tenant.covers(row.org, row.project, row.component)
+
+
+def _time(row: Item) -> int:
+    return row.position.time_unix_nano if isinstance(row, LogRow) else row.start_unix_nano
+
+
+def _is_within(at: int, start: int | None, end: int | None) -> bool:
+    return (start is None or at >= start) and (end is None or at <= end)
+
+
+def _is_named(row: Item, organization: str, project: str, component: str, environment: str) -> bool:
+    """Names and ids are both taken; what is empty is not asked for."""
+    asked, ids = (organization, project, component, environment), (row.org, row.project, row.component, row.environment)
+    names = [row.resource.get(key, "") for key in NAME_KEYS]
+    return all(not want or want in (known, name) for want, known, name in zip(asked, ids, names, strict=True))
+
+
+def _is_asked(span: Span, query: TraceQuery) -> bool:
+    return _is_named(span, query.organization, query.project, query.component, query.environment)
+
+
+def _log_matches(row: LogRow, query: LogQuery) -> bool:
+    components = query.components or ("",)
+    return (
+        any(_is_named(row, query.organization, query.project, name, query.environment) for name in components)
+        and _is_within(row.position.time_unix_nano, query.start_unix_nano, query.end_unix_nano)
+        and (not query.levels or row.level in query.levels)
+        and query.phrase.lower() in row.body.lower()
+        and _fields_match(row, query)
+        and all(has_label(row.resource, key, value) for key, value in query.labels)
+        and _gateway_matches(row, query)
+    )
+
+
+def _fields_match(row: LogRow, query: LogQuery) -> bool:
+    def has(name: str) -> str:
+        return value_of(name, row.resource, row.attributes)
+
+    return (
+        (not query.namespace or has("namespace") == query.namespace)
+        and (not query.build_id or has("build_id") == query.build_id)
+        and (not query.build_uuid or has("build_uuid") == query.build_uuid)
+        and (not query.is_build or has("target").lower() == "build")
+        and (
+            not (query.versions or query.version_ids)
+            or has("version") in query.versions
+            or has("version_id") in query.version_ids
+        )
+    )
+
+
+def _gateway_matches(row: LogRow, query: LogQuery) -> bool:
+    def has(name: str) -> str:
+        return value_of(name, row.resource, row.attributes)
+
+    hosts = not query.vhosts or any(has("vhost") == host or f'"gwHost":"{host}"' in row.body for host in query.vhosts)
+    apis = not query.apis or any(
+        (has("api_id") == api and version in ("", has("api_version"))) or f'"apiUuid":"{api}"' in row.body
+        for api, version in query.apis
+    )
+    return hosts and apis
+
+
+def _place(row: Item) -> Place:
+    ids = (row.org, row.project, row.component, row.environment)
+    names = [row.resource.get(key) or known for key, known in zip(NAME_KEYS, ids, strict=True)]
+    service = row.resource.get("service.name", "") if isinstance(row, LogRow) else row.service
+    return Place(*ids, service, *names)
+
+
+def _summary(spans: Sequence[Span]) -> TraceSummary:
+    root = min(spans, key=lambda span: (span.parent_span_id != "", span.start_unix_nano, span.span_id))
+    return TraceSummary(
+        root.trace_id,
+        len(spans),
+        root.span_id,
+        root.name,
+        root.kind,
+        root.service,
+        min(span.start_unix_nano for span in spans),
+        max(span.start_unix_nano + span.duration_nano for span in spans),
+        any(span.status == "Error" for span in spans),
+    )

@@ -1,0 +1,21 @@
+"""A phrase as the store can look for it: a substring in any case, helped by the words that must be whole in it."""
+
+import re
+from typing import Final
+
+# As ClickHouse's tokenizer splitByNonAlpha: letters and digits of ASCII, and every byte beyond it, belong to a word.
+_WORD: Final = re.compile(r"[0-9A-Za-z\x80-\U0010ffff]+")
+
+
+def inner_words(phrase: str) -> list[str]:
+    """Words with a separator on both sides within the phrase: wherever it occurs, they are whole words of the body.
+
+    The first and the last may be parts of longer words there ("ection fail" is in "connection failed").
+    """
+    found = [match for match in _WORD.finditer(phrase) if match.start() > 0 and match.end() < len(phrase)]
+    return sorted({_lower(match.group()) for match in found})
+
+
+def _lower(text: str) -> str:
+    """As ClickHouse's `lower`: ASCII only."""
+    return text.encode().lower().decode()
