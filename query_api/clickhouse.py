@@ -265,8 +265,22 @@ def _span(row: Row) -> Span:
 
 
 def _place(row: Row) -> Place:
-    ids, names = row[:5], [name or known for name, known in zip(row[5:9], row[:4], strict=True)]
-    return Place(*ids, *names, last_seen_unix_nano=int(row[9]))
+    org, project, component, environment, service = row[:5]
+    org_name, project_name, component_name, environment_name = (
+        name or known for name, known in zip(row[5:9], row[:4], strict=True)
+    )
+    return Place(
+        org,
+        project,
+        component,
+        environment,
+        service,
+        org_name,
+        project_name,
+        component_name,
+        environment_name,
+        int(row[9]),
+    )
 
 
 def _trace(row: Row) -> TraceSummary:

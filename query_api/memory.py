@@ -128,7 +128,8 @@ class MemoryStorage:
         return [span for span in self.span_rows if _may_read(tenant, span)]
 
     def _readable(self, tenant: Tenant) -> Iterable[Item]:
-        return [row for row in (*self.log_rows, *self.span_rows) if _may_read(tenant, row)]
+        rows: list[Item] = [*self.log_rows, *self.span_rows]
+        return [row for row in rows if _may_read(tenant, row)]
 
     def _span_page(self, found: list[Span], limit: int, *, is_descending: bool) -> SpanPage:
         found.sort(key=lambda span: (span.start_unix_nano, span.trace_id, span.span_id), reverse=is_descending)
@@ -203,9 +204,11 @@ def _gateway_matches(row: LogRow, query: LogQuery) -> bool:
 
 def _place(row: Item) -> Place:
     ids = (row.org, row.project, row.component, row.environment)
-    names = [row.resource.get(key) or known for key, known in zip(NAME_KEYS, ids, strict=True)]
+    org, project, component, environment = (
+        row.resource.get(key) or known for key, known in zip(NAME_KEYS, ids, strict=True)
+    )
     service = row.resource.get("service.name", "") if isinstance(row, LogRow) else row.service
-    return Place(*ids, service, *names)
+    return Place(*ids, service, org, project, component, environment)
 
 
 def _summary(spans: Sequence[Span]) -> TraceSummary:
