@@ -21,6 +21,8 @@ from pydantic import (
 )
 
 from bridge.errors import SettingsInvalid
+from bridge.settings_costs import Costs
+from bridge.settings_links import HyperDX
 from bridge.settings_receive import MIB, Address, Receive, Section
 
 ENVIRONMENT_PREFIX = "HEADRACE_"
@@ -206,6 +208,8 @@ class Settings(Section):
     clickhouse: ClickHouse = ClickHouse()
     deliver: Deliver = Deliver()
     admin: Admin = Admin()
+    hyperdx: HyperDX = HyperDX()
+    costs: Costs = Costs()
     logging: Logging = Logging()
 
 
@@ -266,10 +270,14 @@ def _describe(problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"]) or "settings"
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown key; allowed here: {', '.join(_siblings(problem['loc']))}"
-    shown = (
-        "" if problem["type"] == "missing" or "secret" in key or "password" in key else f" (got {problem['input']!r})"
-    )
+    shown = f" (got {problem['input']!r})" if _may_be_shown(key, problem) else ""
     return f"{key}: {problem['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _may_be_shown(key: str, problem: Any) -> bool:
+    """Whether what was given is safe to print: a secret is not, nor a whole section, which may hold one."""
+    is_secret = any(word in key for word in ("secret", "password", "signing_key"))
+    return problem["type"] != "missing" and not is_secret and not isinstance(problem["input"], Mapping)
 
 
 def _siblings(location: tuple[int | str, ...]) -> list[str]:
