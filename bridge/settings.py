@@ -266,9 +266,9 @@ def _describe(problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"]) or "settings"
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown key; allowed here: {', '.join(_siblings(problem['loc']))}"
-    shown = (
-        "" if problem["type"] == "missing" or "secret" in key or "password" in key else f" (got {problem['input']!r})"
-    )
+    # "token": where a digest belongs, somebody writes the token itself
+    is_secret = any(word in key for word in ("secret", "password", "token"))
+    shown = "" if problem["type"] == "missing" or is_secret else f" (got {problem['input']!r})"
     return f"{key}: {problem['msg'].removeprefix('Value error, ')}{shown}"
 
 
