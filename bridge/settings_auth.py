@@ -46,10 +46,10 @@ def parse_role(text: str) -> Role:
     if place == EVERY:
         return Role(action, ())
     parts = place.split("/")
-    if len(parts) > 3 or not all(part and part == part.strip() and part != EVERY for part in parts):
+    if len(parts) > 3 or not all(part and part == part.strip() and EVERY not in part for part in parts):
         raise ValueError(
             "must be *, ORG, ORG/PROJECT or ORG/PROJECT/COMPONENT, perhaps after an action and a colon, as logs:acme;"
-            " no part may be empty, * or have blanks around it"
+            " no part may be empty, have a * or blanks around it"
         )
     return Role(action, tuple(parts))
 

@@ -105,26 +105,25 @@ class KeySource:
 
 
 @asynccontextmanager
-async def open_keys(rules: Jwt) -> AsyncIterator[KeySource]:
+async def open_keys(rules: Jwt, clock_seconds: Callable[[], float] = time.monotonic) -> AsyncIterator[KeySource]:
     """The source of the settings' keys; a URL is asked when the first token comes.
 
     Raises `SettingsInvalid` if the file cannot be used or `ca_file` not read.
     """
     if rules.jwks_file is not None:
-        async with aclosing(KeySource(_File(rules).read, FILE_LOOK_SECONDS, FILE_LOOK_SECONDS)) as source:
+        async with aclosing(
+            KeySource(_File(rules).read, FILE_LOOK_SECONDS, FILE_LOOK_SECONDS, clock_seconds)
+        ) as source:
             try:
                 await source.current()
             except StoreUnavailable:
                 raise SettingsInvalid(f"query.auth.jwt.jwks_file: {source.last_error}") from None
             yield source
         return
-    async with (
-        _session(rules) as session,
-        aclosing(
-            KeySource(lambda: _fetched(session, rules), rules.jwks_cache_seconds, rules.jwks_min_refresh_seconds)
-        ) as source,
-    ):
-        yield source
+    async with _session(rules) as session:
+        ages = (rules.jwks_cache_seconds, rules.jwks_min_refresh_seconds)
+        async with aclosing(KeySource(lambda: _fetched(session, rules), *ages, clock_seconds)) as source:
+            yield source
 
 
 class _File:
