@@ -4,6 +4,7 @@ import base64
 import functools
 import hashlib
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -146,16 +147,16 @@ class Issuer:
 
 
 @asynccontextmanager
-async def issuer_on(port: int = 0) -> AsyncIterator[Issuer]:
+async def issuer_on(port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[Issuer]:
     """A server on that port, a free one by default, until the block is left."""
     issuer = Issuer()
     app = web.Application()
     app.router.add_get("/{path:.*}", issuer.answer)
     runner = web.AppRunner(app)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port)
+    site = web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls)
     await site.start()
-    issuer.url = f"http://127.0.0.1:{runner.addresses[0][1]}/keys"
+    issuer.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}/keys"
     try:
         yield issuer
     finally:

@@ -2,14 +2,17 @@
 
 import asyncio
 import gzip
+import ipaddress
 import json
 import os
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from bridge.errors import SettingsInvalid
 from bridge.settings_auth import Jwt, QueryAuth
@@ -18,6 +21,7 @@ from query_api.auth.authenticator import Authenticator, open_authenticator
 from query_api.auth.jwks import MAX_BYTES, Keys, KeySource, open_keys
 from query_api.auth.jwt import parse_keys
 from query_api.errors import NotAuthenticated, StoreUnavailable
+from tests.listeners import authority
 from tests.unit.query_tokens import AUDIENCE, ISSUER, Issuer, bearer, issuer_on, jwk, jwks, signed
 from tests.waiting import eventually
 
@@ -89,7 +93,7 @@ async def test_a_withdrawn_key_is_gone_when_the_cache_is_old() -> None:
 
 
 async def test_junk_key_ids_do_not_hammer_the_issuer() -> None:
-    """A flood of tokens with keys of their own makes one fetch in jwks_min_refresh_seconds."""
+    """A flood of tokens with keys of their own makes one fetch in jwks_min_refresh_seconds; forged algorithms none."""
     clock = Clock()
     async with issuer_on() as issuer, asking(issuer, clock) as found:
         junk = [signed("p256", {"kid": f"junk-{number}"}) for number in range(100)]
@@ -97,6 +101,10 @@ async def test_junk_key_ids_do_not_hammer_the_issuer() -> None:
         assert issuer.asked == 1
         clock.now += 10
         assert set(await asyncio.gather(*(outcome(found, token) for token in junk))) == {"unknown_key"}
+        assert issuer.asked == 2
+        clock.now += 10
+        assert await outcome(found, signed("p384")) == "bad_algorithm"
+        assert await outcome(found, signed("p256", {"alg": "none"})) == "bad_algorithm"
         assert issuer.asked == 2
         assert await outcome(found, signed()) == "user-1"
 
@@ -294,6 +302,18 @@ async def test_a_file_that_cannot_be_used_is_told_at_start(text: bytes | None, t
     with pytest.raises(SettingsInvalid, match=r"jwks_file.*keys\.json|jwks_file: .*Error"):
         async with open_authenticator(auth(jwks_file=str(path))):
             pass
+
+
+async def test_the_issuers_certificate_is_checked(tmp_path: Path) -> None:
+    """Its keys are taken under an authority of ca_file, and not without."""
+    ca = authority(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(*ca.issue("idp", x509.IPAddress(ipaddress.ip_address("127.0.0.1"))))
+    async with issuer_on(tls=tls) as issuer:
+        async with open_authenticator(auth(jwks_url=issuer.url, ca_file=str(ca.file))) as found:
+            assert await outcome(found, signed()) == "user-1"
+        async with open_authenticator(auth(jwks_url=issuer.url)) as found:
+            assert await outcome(found, signed()) == "jwks"
 
 
 async def test_a_ca_file_that_cannot_be_read_is_told_at_start(tmp_path: Path) -> None:
