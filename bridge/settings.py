@@ -278,7 +278,7 @@ def _describe(problem: Any) -> str:
 
 def _may_be_shown(key: str, problem: Any) -> bool:
     """Whether what was given is safe to print: a secret is not, nor a whole section, which may hold one."""
-    is_secret = any(word in key for word in ("secret", "password", "signing_key"))
+    is_secret = any(word in key for word in ("secret", "password", "signing_key", "token"))
     return problem["type"] != "missing" and not is_secret and not isinstance(problem["input"], Mapping)
 
 
