@@ -46,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
         ("run", "receive, deliver and serve, all in this process"),
         ("receive", "OTLP -> Kafka; as many processes as needed"),
         ("deliver", "Kafka -> ClickHouse; as many processes as there are partitions"),
+        ("query", "the query API on ClickHouse"),
     ):
         commands.add_parser(role, parents=[common], help=text).set_defaults(command=_run, role=role)
 

@@ -47,6 +47,7 @@ class ReadLimits:
 
     total_cap: int = 1_000_000
     max_execution_seconds: float = 10.0
+    export_seconds: float = 60.0
     max_rows_to_read: int = 2_000_000_000
     max_memory_bytes: int = 2 << 30
     max_result_bytes: int = 32 << 20
@@ -78,7 +79,8 @@ class ClickHouseStorage:
             return
         given, values = log_filters(query, scope)
         question = self._question(tenant, "logs", given | _order(query, scope), {**values, "limit": max_rows})
-        async for block in self._asker.blocks(replace(question, max_result_bytes=0)):
+        export = replace(question, max_result_bytes=0, max_execution_seconds=self._limits.export_seconds)
+        async for block in self._asker.blocks(export):
             yield [_log_row(row) for row in block]
 
     async def spans(self, tenant: Tenant, query: SpanQuery) -> SpanPage:

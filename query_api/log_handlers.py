@@ -72,8 +72,9 @@ async def export_logs(exchange: Exchange) -> web.StreamResponse:
     query, level = export_query(list(exchange.request.query.items())), exchange.rules.undefined_level
     blocks = exchange.storage.export_logs(exchange.tenant, query, exchange.rules.export_max_rows)
     first = await anext(blocks, ())  # what fails at once still gets its status
-    headers = {"Content-Type": "text/csv", "Content-Disposition": 'attachment; filename="logs.csv"'}
-    response = web.StreamResponse(headers={**headers, **exchange.request[HEADERS]})
+    common: dict[str, str] = exchange.request[HEADERS]
+    headers = {"Content-Type": "text/csv", "Content-Disposition": 'attachment; filename="logs.csv"', **common}
+    response = web.StreamResponse(headers=headers)
     await response.prepare(exchange.request)
     await response.write(LOG_HEADER + logs_csv(csv_cells(row, level) for row in first))
     async for block in blocks:

@@ -88,7 +88,9 @@ async def hyperdx_verify(exchange: Exchange) -> web.StreamResponse:
     host = headers.get("X-Original-Host") or headers.get("X-Forwarded-Host") or ""
     verdict = verify(exchange.rules.hyperdx, target, host, exchange.api.clock_seconds())
     if isinstance(verdict, Verified):
-        return web.Response(status=204, headers={"X-Headrace-Organization": quote(verdict.org)} if verdict.org else None)
+        return web.Response(
+            status=204, headers={"X-Headrace-Organization": quote(verdict.org)} if verdict.org else None
+        )
     return web.Response(status=403, text=f"{verdict.reason}\n")
 
 
