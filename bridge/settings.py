@@ -21,11 +21,14 @@ from pydantic import (
 )
 
 from bridge.errors import SettingsInvalid
+from bridge.settings_client import Client
 from bridge.settings_receive import MIB, Address, Receive, Section
 
 ENVIRONMENT_PREFIX = "HEADRACE_"
 # Variables with the prefix that are read elsewhere.
 NOT_SETTINGS = ("HEADRACE_TEST_", "HEADRACE_CONFIG")
+# An error about a key with one of these in it does not show the value.
+SECRET_WORDS = ("secret", "password", "token", "salt")
 
 
 class Catalog(Section):
@@ -205,6 +208,7 @@ class Settings(Section):
     kafka: Kafka = Kafka()
     clickhouse: ClickHouse = ClickHouse()
     deliver: Deliver = Deliver()
+    client: Client = Client()
     admin: Admin = Admin()
     logging: Logging = Logging()
 
@@ -266,9 +270,8 @@ def _describe(problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"]) or "settings"
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown key; allowed here: {', '.join(_siblings(problem['loc']))}"
-    shown = (
-        "" if problem["type"] == "missing" or "secret" in key or "password" in key else f" (got {problem['input']!r})"
-    )
+    is_untold = problem["type"] == "missing" or any(word in key for word in SECRET_WORDS)
+    shown = "" if is_untold else f" (got {problem['input']!r})"
     return f"{key}: {problem['msg'].removeprefix('Value error, ')}{shown}"
 
 
@@ -309,6 +312,8 @@ def _files(settings: Settings) -> list[tuple[str, Path | None]]:
     files += [(f"clickhouse.{name}", getattr(settings.clickhouse, name)) for name in names]
     names = ("ssl_cafile", "ssl_certfile", "ssl_keyfile")
     files += [(f"kafka.{name}", getattr(settings.kafka, name)) for name in names]
+    names = ("ca_file", "cert_file", "key_file")
+    files += [(f"client.{name}", getattr(settings.client, name)) for name in names]
     if (tls := settings.receive.tls) is not None:
         names = ("cert_file", "key_file", "client_ca_file")
         files += [(f"receive.tls.{name}", getattr(tls, name)) for name in names]
