@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from bridge.errors import SettingsInvalid
+from bridge.settings_client import Client
 from bridge.settings_costs import Costs
 from bridge.settings_links import HyperDX
 from bridge.settings_query import Query
@@ -29,6 +30,8 @@ from bridge.settings_receive import MIB, Address, Receive, Section
 ENVIRONMENT_PREFIX = "HEADRACE_"
 # Variables with the prefix that are read elsewhere.
 NOT_SETTINGS = ("HEADRACE_TEST_", "HEADRACE_CONFIG")
+# An error about a key with one of these in it does not show the value.
+SECRET_WORDS = ("secret", "password", "token", "salt", "signing_key")
 
 
 class Catalog(Section):
@@ -209,6 +212,7 @@ class Settings(Section):
     clickhouse: ClickHouse = ClickHouse()
     deliver: Deliver = Deliver()
     query: Query = Query()
+    client: Client = Client()
     admin: Admin = Admin()
     hyperdx: HyperDX = HyperDX()
     costs: Costs = Costs()
@@ -278,7 +282,7 @@ def _describe(problem: Any) -> str:
 
 def _may_be_shown(key: str, problem: Any) -> bool:
     """Whether what was given is safe to print: a secret is not, nor a whole section, which may hold one."""
-    is_secret = any(word in key for word in ("secret", "password", "signing_key", "token"))
+    is_secret = any(word in key for word in SECRET_WORDS)
     return problem["type"] != "missing" and not is_secret and not isinstance(problem["input"], Mapping)
 
 
@@ -336,6 +340,8 @@ def _files(settings: Settings) -> list[tuple[str, Path | None]]:
     files += [(f"clickhouse.{name}", getattr(settings.clickhouse, name)) for name in names]
     names = ("ssl_cafile", "ssl_certfile", "ssl_keyfile")
     files += [(f"kafka.{name}", getattr(settings.kafka, name)) for name in names]
+    names = ("ca_file", "cert_file", "key_file")
+    files += [(f"client.{name}", getattr(settings.client, name)) for name in names]
     for section, tls in (("receive", settings.receive.tls), ("query", settings.query.tls)):
         names = ("cert_file", "key_file", "client_ca_file")
         files += [(f"{section}.tls.{name}", getattr(tls, name, None)) for name in names]

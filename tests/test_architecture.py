@@ -86,7 +86,14 @@ def test_every_module_says_what_lives_there() -> None:
             {"sinks/clickhouse.py", *(f"query_api/clickhouse_{kind}.py" for kind in ("server", "embedded"))},
         ),
         ("jwt", {"query_api/auth/jwt.py"}),
-        ("pydantic", {f"bridge/settings{part}.py" for part in ("", "_auth", "_costs", "_links", "_query", "_receive")}),
+        (
+            "pydantic",
+            {
+                f"bridge/settings{part}.py"
+                for part in ("", "_auth", "_client", "_costs", "_links", "_query", "_receive")
+            },
+        ),
+        ("rich", {"bridge/cli/render.py"}),
         ("ptars", {"bridge/columns/decode.py"}),
         (
             "aiokafka",

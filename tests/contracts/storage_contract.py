@@ -77,10 +77,46 @@ TENANTS: Final = {
     "quoted": Tenant.of("' OR 1=1 --", "\\' OR 1 --", "acme') OR ('1'='1", "\x00"),
 }
 HOSTILE: Final = (
-    *("'", '"', "\\", "\\'", "\\\\'", "`", "%", "_", ".*", "*", "\x00", "\n", "\t", "\\N", "\\0", "NULL", "{", "}", "$1"),
+    *(
+        "'",
+        '"',
+        "\\",
+        "\\'",
+        "\\\\'",
+        "`",
+        "%",
+        "_",
+        ".*",
+        "*",
+        "\x00",
+        "\n",
+        "\t",
+        "\\N",
+        "\\0",
+        "NULL",
+        "{",
+        "}",
+        "$1",
+    ),
     *("' OR 1=1 -- ", "\\' OR 1=1 -- ", "x\\') != toString(1) OR 1=1 -- ", "') OR ('1'='1", "1); DROP TABLE x; --"),
     *("{orgs:Array(String)}", "{x:String}", "%(orgs)s", "%s", "?", "/*", "*/", "--", ";", "--if org", "$database"),
-    *("acme", "evil", "shop", "api", "dev", "\u00e9", "\u0130", "\ufeff", "\U0001f600", "\u2028", "[", "]", "(", ",", "']"),
+    *(
+        "acme",
+        "evil",
+        "shop",
+        "api",
+        "dev",
+        "\u00e9",
+        "\u0130",
+        "\ufeff",
+        "\U0001f600",
+        "\u2028",
+        "[",
+        "]",
+        "(",
+        ",",
+        "']",
+    ),
     *("'" * 1000, "\\" * 1001, "ab\U0001f600" * 3000, "[('a','b')]"),
 )
 TEXT: Final = st.one_of(
@@ -142,7 +178,9 @@ def crowd() -> Stored:
             **{"k8s.pod.label.team": "same", "k8s.namespace.name": "same", "version": "v1"},
         )
         whose = f"{org}/{project}/{component}/{environment} 100% it's {{x:String}} \\ error"
-        stored.log(whose, NOON, resource, trace_id=TRACE, span_id=SPAN, attributes={"gateway_vhost": "h", "api_id": "i"})
+        stored.log(
+            whose, NOON, resource, trace_id=TRACE, span_id=SPAN, attributes={"gateway_vhost": "h", "api_id": "i"}
+        )
         stored.span(whose, (TRACE, SPAN), NOON, resource, status="Error")
     return stored
 
