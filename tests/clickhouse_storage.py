@@ -58,15 +58,11 @@ def read_settings(*ports: int) -> ServerSettings:
 async def opened_server(http_port: int) -> AsyncIterator[OpenedStorage]:
     """On a server, with a fresh schema that is dropped with the block."""
     async with opened_clickhouse(server_settings(http_port)) as opened, open_servers(read_settings(http_port)) as asker:
-        yield OpenedStorage(
-            ClickHouseStorage(asker, opened.database, LIMITS), asker, opened.sink, opened.connection
-        )
+        yield OpenedStorage(ClickHouseStorage(asker, opened.database, LIMITS), asker, opened.sink, opened.connection)
 
 
 @asynccontextmanager
 async def opened_embedded(data_path: Path) -> AsyncIterator[OpenedStorage]:
     """The same on chDB."""
     async with opened_clickhouse(embedded_settings(data_path)) as opened, open_embedded(data_path, 2) as asker:
-        yield OpenedStorage(
-            ClickHouseStorage(asker, opened.database, LIMITS), asker, opened.sink, opened.connection
-        )
+        yield OpenedStorage(ClickHouseStorage(asker, opened.database, LIMITS), asker, opened.sink, opened.connection)
