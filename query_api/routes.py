@@ -227,9 +227,20 @@ PUBLIC_TRACES: Final = (
     ),
 )
 MAIN: Final = (*GEN_A, *OWN, PUBLIC_LOGS, *PUBLIC_TRACES)
+EVENTS: Final = Route(
+    "adapter events",
+    "POST",
+    "/api/v1/events/query",
+    other_handlers.no_events,
+    Action.LOGS,
+    "Kubernetes events: not here, and the Observer passes that on as 501.",
+    style="public",
+    is_heavy=False,
+)
 LOGS_ADAPTER: Final = (
     replace(HEALTH, handler=other_handlers.adapter_health),
     replace(PUBLIC_LOGS, name="adapter logs"),
+    EVENTS,
 )
 TRACING_ADAPTER: Final = (
     replace(HEALTH, handler=other_handlers.adapter_health, path="/healthz"),

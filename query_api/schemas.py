@@ -102,7 +102,7 @@ FRESHNESS: Final = exactly(
             signal=TEXT,
             completeUntil=or_null(TIME),
             behindSeconds=or_null(NUMBER),
-            lastMinuteItems=COUNT,
+            lastMinuteItems=or_null(COUNT),
         )
     )
 )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from query_api.body import Member
+from query_api.cursors import from_text
 from query_api.errors import InvalidRequest
 from query_api.gotime import optional_times, required_times
 from query_api.log_params import levels_of
@@ -104,6 +105,7 @@ def adapter_log_query(body: Mapping[str, Any], undefined_level: str) -> LogQuery
         levels=levels_of(body["logLevels"], undefined_level),
         is_build=bool(build),
         build_id=build,
+        cursor=from_text(body["cursor"]) if body["cursor"] else None,
         **_page(body),
     )
 
