@@ -67,6 +67,8 @@ class _Record:
     outcome: str = ""
 
 
+# aiohttp's own kind of part has no braces in it
+_PART: Final = re.compile(r"\{(\w+)\}")
 _RECORD: Final = web.RequestKey("record", _Record)
 
 
@@ -76,7 +78,7 @@ def create_app(api: Api, routes: Sequence[Route], guards: Guards, observe: Obser
     for route in routes:
         handler = _handler(api, route, guards)
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):  # as Go's mux
-            app.router.add_route(method, route.path, handler)
+            app.router.add_route(method, _PART.sub(r"{\1:[^/]+}", route.path), handler)
     body = json_bytes(document(routes, title))
 
     async def openapi(_: web.Request) -> web.Response:

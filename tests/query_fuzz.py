@@ -17,7 +17,7 @@ TRACE, SPAN = "ab" * 16, "cd" * 8
 VALID: Final[Mapping[str, Any]] = {
     "startTime": "2025-11-14T00:00:00Z",
     "endTime": "2025-11-15T00:00:00Z",
-    "organizationId": "",
+    "organizationId": "Same",
     "serviceName": "api",
     "sortOrder": "asc",
     "limit": 1000,
@@ -133,7 +133,7 @@ def _values(member: Member, payload: str) -> Iterator[Any]:
 
 
 def _body(members: Sequence[Member]) -> dict[str, Any]:
-    body = {}
+    body: dict[str, Any] = {}
     for member in members:
         if member.kind == "object":
             body[member.name] = _body(member.members)

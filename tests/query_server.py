@@ -51,7 +51,8 @@ class Served:
     async def post(self, path: str, body: Any = None, *, base: str = "", **headers: str) -> Answer:
         """A JSON body, or bytes as they are; header names have `_` for the dash."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return await self.ask("POST", path, raw, base=base, **{"Content_Type": "application/json", **headers})
+        typed = {"Content_Type": "application/json"} | headers
+        return await self.ask("POST", path, raw, base=base, **typed)
 
     async def get(self, path: str, *, base: str = "", **headers: str) -> Answer:
         return await self.ask("GET", path, base=base, **headers)

@@ -7,6 +7,7 @@ stored holds a word of their own; an answer that holds one of these words is a l
 
 import asyncio
 import itertools
+import os
 import random
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -48,7 +49,9 @@ ROUTES: Final = [
     for route in table
 ]
 ASKING: Final = [param for param in ROUTES if param.values[1].action is not None]  # type: ignore[union-attr]
-LARGE: Final = 16
+PARALLEL: Final = 16
+# a quarter in an ordinary run, which is a minute
+IS_WHOLE: Final = os.environ.get("HEADRACE_FUZZ") == "whole"
 
 
 def mark(*where: str) -> str:
@@ -124,7 +127,7 @@ async def send(served: Served, base: str, ask: Ask, token: str) -> Answer:
 
 async def send_all(served: Served, base: str, found: Iterable[tuple[Ask, str]]) -> None:
     """All of them, a few at a time, each answer checked."""
-    places = asyncio.Semaphore(LARGE)
+    places = asyncio.Semaphore(PARALLEL)
 
     async def one(ask: Ask, token: str) -> None:
         async with places:
@@ -144,8 +147,10 @@ async def test_no_text_of_a_request_opens_what_is_not_the_callers(served: Served
         is_closed = (route.name == "hyperdx link" and token != "org") or "events" in route.name
         if route.answer is not None or route.answer_type == "text/csv":
             assert answer.status == (403 if is_closed else 200), answer.text
-    rotation = itertools.cycle(CALLERS)
-    await send_all(served, base, ((ask, next(rotation)) for ask in asks(route)))
+    found = list(asks(route))
+    if not IS_WHOLE:  # another part of it with each seed of a run
+        found = random.sample(found, max(1, len(found) // 4))
+    await send_all(served, base, zip(found, itertools.cycle(CALLERS), strict=False))
     assert len(served.observed) > len(CALLERS)
 
 
@@ -176,7 +181,7 @@ async def test_the_fuzz_would_see_a_leak(served: Served) -> None:
     told = {name for (name, token), is_seen in seen.items() if is_seen and token == "component"}
     assert told == {
         *("component logs", "project logs", "organization logs", "log export", "component spans", "public logs"),
-        *("traces", "trace spans", "span details", "adapter logs"),
+        *("traces", "trace spans", "span details", "adapter logs", "gateway logs"),
         *("adapter traces", "adapter trace spans", "adapter span details"),
     }
 
