@@ -136,6 +136,8 @@ async def test_the_freshness_header_is_the_signals_own(served: Served) -> None:
         ({"startTime": "yesterday"}, "startTime must be in RFC3339 format"),
         ({"endTime": "2025-11-14T25:00:00Z"}, "endTime must be in RFC3339 format"),
         ({"endTime": "2025-02-30T00:00:00Z"}, "day out of range"),
+        ({"endTime": "2025-02-20T00:00:00+24:00"}, "time zone offset hour out of range"),
+        ({"endTime": "2025-02-20T00:00:00+23:60"}, "time zone offset minute out of range"),
         ({"startTime": WINDOW["endTime"], "endTime": WINDOW["startTime"]}, "must be after startTime"),
         ({"limit": 10_001}, "limit cannot exceed 10000"),
         ({"limit": 1 << 70}, "Invalid request format"),
@@ -222,6 +224,29 @@ async def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.Monk
         for sent in (b"", b"GET /health HTTP/1.1\r\nHost: x\r\n"):
             assert await raw(served, sent) == b""
         assert (await served.get("/health")).status == 200
+
+
+async def test_an_export_that_nobody_takes_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its place at the store is free again, and what was sent has no end that could be taken for one."""
+    monkeypatch.setattr("query_api.log_handlers.WRITE_SECONDS", 0.3)
+    async with serving(memory(*("x" * 100_000 for _ in range(300))), gate=Gate(1, 5.0)) as served:
+        host, port = served.main.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+        times = "&".join(f"{name}={value}" for name, value in WINDOW.items())
+        writer.write(
+            f"GET /api/logs/export/csv?organizationId=acme&{times} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        )
+        await eventually(lambda: ("log export", "slowClient") in served.observed)
+        assert (await served.post(PATH, {"limit": 1})).status == 200
+        received = b""
+        try:
+            while chunk := await reader.read(1 << 20):
+                received += chunk
+        except ConnectionResetError:
+            pass
+        assert received.startswith(b"HTTP/1.1 200 ")
+        assert not received.endswith(b"0\r\n\r\n")
+        writer.close()
 
 
 async def test_a_rate_is_each_callers_own() -> None:
