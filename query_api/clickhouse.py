@@ -184,8 +184,8 @@ class ClickHouseStorage:
 
     async def _total(self, tenant: Tenant, name: str, given: Collection[str], values: Values) -> tuple[int, bool]:
         cap = self._limits.total_cap
-        total = int((await self._rows(tenant, name, given, {**values, "cap": cap}))[0][0])
-        return total, total >= cap
+        total = int((await self._rows(tenant, name, given, {**values, "cap": cap + 1}))[0][0])
+        return min(total, cap), total > cap
 
     async def _rows(self, tenant: Tenant, name: str, given: Collection[str], values: Values) -> list[Row]:
         return await self._asker.rows(self._question(tenant, name, given, values))
