@@ -8,6 +8,7 @@ import pytest
 
 from tests.clickhouse_storage import opened_embedded, opened_server
 from tests.contracts.storage_contract import IsolationContract, Opened
+from tests.contracts.storage_logs import LogsContract
 from tests.services import ClickHouseServer
 
 
@@ -39,4 +40,12 @@ class TestIsolationOnServer(OnServer, IsolationContract):
 
 
 class TestIsolationEmbedded(OnEmbedded, IsolationContract):
+    pass
+
+
+class TestLogsOnServer(OnServer, LogsContract):
+    pass
+
+
+class TestLogsEmbedded(OnEmbedded, LogsContract):
     pass

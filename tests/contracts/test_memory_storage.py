@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from query_api.memory import MemoryStorage
 from tests.contracts.storage_contract import IsolationContract, Opened
+from tests.contracts.storage_logs import LogsContract
 from tests.stored import Stored
 
 
@@ -27,4 +28,8 @@ class OnMemory:
 
 
 class TestIsolation(OnMemory, IsolationContract):
+    pass
+
+
+class TestLogs(OnMemory, LogsContract):
     pass
