@@ -48,6 +48,11 @@ class Question:
     max_memory_bytes: int
     max_result_bytes: int
 
+    @property
+    def parameters_bytes(self) -> int:
+        """About as many as the values take."""
+        return sum(len(str(value)) for value in self.parameters.values())
+
     def check(self) -> None:
         """Raises `AnswerTooLarge` or `InvalidRequest` for what a server would not take."""
         try:
