@@ -21,6 +21,7 @@ UNAVAILABLE: Final[Mapping[int, str]] = {
     47: "schema",
     60: "schema",
     81: "schema",
+    164: "rights",
     192: "credentials",
     193: "credentials",
     194: "credentials",
