@@ -234,7 +234,7 @@ def run(sizes: Sizes) -> tuple[list[RouteResult], int, float]:
         with query_process(server.http_port, Path(folder)) as (process, base):
             results = asyncio.run(measure(client, base, asked))
             cpu_seconds = process.cpu_seconds()
-        return results, process.peaks.get("rss", 0), cpu_seconds
+        return results, process.peaks.get("VmHWM", 0), cpu_seconds
 
 
 def main() -> int:
