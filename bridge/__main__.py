@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bridge.cli.client_arguments import add_client_commands
 from bridge.errors import BridgeError
 from bridge.process import tune_process
 from bridge.settings import Settings, effective, load_settings
@@ -46,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         ("run", "receive, deliver and serve, all in this process"),
         ("receive", "OTLP -> Kafka; as many processes as needed"),
         ("deliver", "Kafka -> ClickHouse; as many processes as there are partitions"),
+        ("query", "the query API on ClickHouse"),
     ):
         commands.add_parser(role, parents=[common], help=text).set_defaults(command=_run, role=role)
 
@@ -76,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     sums.add_argument("--wait-seconds", type=float, default=30.0, help="for items still on their way (default 30)")
     sums.set_defaults(command=_ledger_check)
     _add_capacity(commands, common)
+    add_client_commands(commands, common)
     return parser
 
 

@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from bridge.admin import Ask, open_admin
@@ -60,10 +60,12 @@ class Ports:
     grpc: int
     http: int
     admin: int
+    query: int = 0
 
 
 async def run(settings: Settings, stop: asyncio.Event, started: Started = None) -> None:
     """Everything in one process until `stop`. Raises `OSError` or `SettingsInvalid` if it cannot start."""
+    from bridge.assembly_query import open_query
     from bridge.assembly_store import build_deliver, build_exit, clickhouse_settings
     from sinks.clickhouse import open_clickhouse
 
@@ -88,8 +90,12 @@ async def run(settings: Settings, stop: asyncio.Event, started: Started = None) 
             group.create_task(books.keep(stop), name="ledger")
             start_side_tasks(group, settings, identities, sink, stop)
             ask = sink.json_rows if is_open_to_questions(settings) else None
-            async with serve(settings, receiver, health, ask) as ports:
-                await _until_stop(settings, identities, ports, stop, started)
+            async with (
+                open_query(settings, identities.current, metrics) as query,
+                serve(settings, receiver, health, ask) as ports,
+            ):
+                health.query = query.check
+                await _until_stop(settings, identities, replace(ports, query=query.ports.main), stop, started)
                 health.is_draining = True
             await books.close()
             drained.set()
@@ -154,6 +160,23 @@ async def run_deliver(settings: Settings, stop: asyncio.Event, started: Started 
             drained.set()
             await asyncio.wait((delivering,))
             await books.close()
+    logger.info("stopped")
+
+
+async def run_query(settings: Settings, stop: asyncio.Event, started: Started = None) -> None:
+    """The query API until `stop`. Raises `OSError` or `SettingsInvalid` if it cannot start."""
+    from bridge.assembly_query import open_query
+
+    metrics, identities = Metrics(), load_identities(settings)
+    health = build_health(settings, metrics, identities)
+    async with (
+        open_query(settings, identities.current, metrics) as query,
+        open_admin(settings.admin.listen, health, metrics.registry, None) as admin_port,
+        asyncio.TaskGroup() as group,
+    ):
+        health.query = query.check
+        start_side_tasks(group, settings, identities, None, stop)
+        await _until_stop(settings, identities, Ports(0, 0, admin_port, query.ports.main), stop, started)
     logger.info("stopped")
 
 
@@ -283,5 +306,6 @@ def _announce(settings: Settings, identities: Identities, ports: Ports) -> None:
             "no catalog: every caller is data plane 'local' and may write any organisation it claims",
             extra={"fields": {"default_organization": settings.catalog.default_organization}},
         )
-    fields = {"grpc": ports.grpc, "http": ports.http, "admin": ports.admin, "store": settings.clickhouse.interface}
+    bound = {"grpc": ports.grpc, "http": ports.http, "query": ports.query, "admin": ports.admin}
+    fields = {**{name: port for name, port in bound.items() if port}, "store": settings.clickhouse.interface}
     logger.info("ready", extra={"fields": fields})

@@ -47,6 +47,7 @@ class Health:
     log: LogSize | None = None
     catalog: CatalogFile | None = None
     quotas: Quotas | None = None
+    query: Callable[[], Check] | None = None
     is_draining: bool = False
     _moved: dict[Partition, tuple[int, float]] = field(default_factory=dict)
 
@@ -63,6 +64,8 @@ class Health:
             parts["receive"] = self._receive(self.budget)
         if self.lanes is not None:
             parts["deliver"] = self._deliver()
+        if self.query is not None:
+            parts["query"] = self.query()
         return parts
 
     def _lanes(self) -> Sequence[LaneHealth]:

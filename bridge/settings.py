@@ -21,11 +21,17 @@ from pydantic import (
 )
 
 from bridge.errors import SettingsInvalid
+from bridge.settings_client import Client
+from bridge.settings_costs import Costs
+from bridge.settings_links import HyperDX
+from bridge.settings_query import Query
 from bridge.settings_receive import MIB, Address, Receive, Section
 
 ENVIRONMENT_PREFIX = "HEADRACE_"
 # Variables with the prefix that are read elsewhere.
 NOT_SETTINGS = ("HEADRACE_TEST_", "HEADRACE_CONFIG")
+# An error about a key with one of these in it does not show the value.
+SECRET_WORDS = ("secret", "password", "token", "salt", "signing_key")
 
 
 class Catalog(Section):
@@ -205,7 +211,11 @@ class Settings(Section):
     kafka: Kafka = Kafka()
     clickhouse: ClickHouse = ClickHouse()
     deliver: Deliver = Deliver()
+    query: Query = Query()
+    client: Client = Client()
     admin: Admin = Admin()
+    hyperdx: HyperDX = HyperDX()
+    costs: Costs = Costs()
     logging: Logging = Logging()
 
 
@@ -266,10 +276,14 @@ def _describe(problem: Any) -> str:
     key = ".".join(str(part) for part in problem["loc"]) or "settings"
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown key; allowed here: {', '.join(_siblings(problem['loc']))}"
-    shown = (
-        "" if problem["type"] == "missing" or "secret" in key or "password" in key else f" (got {problem['input']!r})"
-    )
+    shown = f" (got {problem['input']!r})" if _may_be_shown(key, problem) else ""
     return f"{key}: {problem['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def _may_be_shown(key: str, problem: Any) -> bool:
+    """Whether what was given is safe to print: a secret is not, nor a whole section, which may hold one."""
+    is_secret = any(word in key for word in SECRET_WORDS)
+    return problem["type"] != "missing" and not is_secret and not isinstance(problem["input"], Mapping)
 
 
 def _siblings(location: tuple[int | str, ...]) -> list[str]:
@@ -297,10 +311,27 @@ def _cross_checks(settings: Settings) -> list[str]:
                 f"{key}: {listen} can be reached from other machines but there are no credentials;"
                 " set catalog.file, listen on 127.0.0.1, or allow it with receive.insecure = true"
             )
+    mistakes += _query_checks(settings.query)
     for key, file in _files(settings):
         if file is not None and not file.is_file():
             mistakes.append(f"{key}: {file} is not a file that can be read")
     return mistakes
+
+
+def _query_checks(query: Query) -> list[str]:
+    """Without credentials everything can be read, so then only this machine may ask."""
+    listeners = [("query.listen", query.listen, False)]
+    adapters = query.adapters
+    for key, listen in (("logs_listen", adapters.logs_listen), ("tracing_listen", adapters.tracing_listen)):
+        if listen is not None:
+            listeners.append((f"query.adapters.{key}", listen, adapters.trust_network))
+    return [
+        f"{key}: {listen} can be reached from other machines but nobody is authenticated; set query.auth"
+        + (" (or query.adapters.trust_network behind a network policy)" if "adapters" in key else "")
+        + " or listen on 127.0.0.1"
+        for key, listen, is_trusted in listeners
+        if not is_loopback(listen) and not query.auth.is_configured and not is_trusted
+    ]
 
 
 def _files(settings: Settings) -> list[tuple[str, Path | None]]:
@@ -309,9 +340,12 @@ def _files(settings: Settings) -> list[tuple[str, Path | None]]:
     files += [(f"clickhouse.{name}", getattr(settings.clickhouse, name)) for name in names]
     names = ("ssl_cafile", "ssl_certfile", "ssl_keyfile")
     files += [(f"kafka.{name}", getattr(settings.kafka, name)) for name in names]
-    if (tls := settings.receive.tls) is not None:
+    names = ("ca_file", "cert_file", "key_file")
+    files += [(f"client.{name}", getattr(settings.client, name)) for name in names]
+    for section, tls in (("receive", settings.receive.tls), ("query", settings.query.tls)):
         names = ("cert_file", "key_file", "client_ca_file")
-        files += [(f"receive.tls.{name}", getattr(tls, name)) for name in names]
+        files += [(f"{section}.tls.{name}", getattr(tls, name, None)) for name in names]
+    files.append(("query.read.password_file", settings.query.read.password_file))
     return files
 
 

@@ -217,6 +217,13 @@ class Metrics:
             "clickstack_ingestion_lag_seconds", "From received to written, each item counted.", "signal"
         )
         self.event_lag = lag("bridge_event_lag_seconds", "From the item's own time to written.", "signal")
+        self.query_seconds = Histogram(
+            "clickstack_query_duration_seconds",
+            "Requests of the query API, from their head to the end of the answer. Outcome: a status or the error.",
+            ("route", "outcome"),
+            registry=registry,
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+        )
         self.connection_errors = counter("telemetry_clickstack_connection_errors", "Failed connections to the store.")
 
 

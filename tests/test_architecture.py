@@ -81,8 +81,19 @@ def test_every_module_says_what_lives_there() -> None:
     [
         ("grpc", {f"bridge/otlp/{name}.py" for name in ("grpc", "grpc_aio", "grpc_queue", "status")}),
         ("prometheus_client", {"bridge/telemetry.py", "bridge/admin.py", "bridge/ledger.py"}),
-        ("clickhouse_connect", {"sinks/clickhouse.py"}),
-        ("pydantic", {"bridge/settings.py", "bridge/settings_receive.py"}),
+        (
+            "clickhouse_connect",
+            {"sinks/clickhouse.py", *(f"query_api/clickhouse_{kind}.py" for kind in ("server", "embedded"))},
+        ),
+        ("jwt", {"query_api/auth/jwt.py"}),
+        (
+            "pydantic",
+            {
+                f"bridge/settings{part}.py"
+                for part in ("", "_auth", "_client", "_costs", "_links", "_query", "_receive")
+            },
+        ),
+        ("rich", {"bridge/cli/render.py"}),
         ("ptars", {"bridge/columns/decode.py"}),
         (
             "aiokafka",

@@ -1,22 +1,22 @@
-"""`headrace run`, `receive` and `deliver`: a role in one process, until SIGTERM or SIGINT."""
+"""`headrace run`, `receive`, `deliver` and `query`: a role in one process, until SIGTERM or SIGINT."""
 
 from typing import Final
 
 import uvloop
 
-from bridge.app import Role, run, run_deliver, run_receive, run_until_signal
+from bridge.app import Role, run, run_deliver, run_query, run_receive, run_until_signal
 from bridge.errors import SettingsInvalid
 from bridge.settings import Settings
 from bridge.telemetry import set_up_logging
 
-ROLES: Final[dict[str, Role]] = {"run": run, "receive": run_receive, "deliver": run_deliver}
+ROLES: Final[dict[str, Role]] = {"run": run, "receive": run_receive, "deliver": run_deliver, "query": run_query}
 
 
 def run_role(settings: Settings, name: str) -> int:
     """0 after a soft stop. Raises `OSError`, `SettingsInvalid` or `LogUnavailable` if it could not start."""
-    if name == "deliver" and settings.clickhouse.interface == "chdb":
+    if name in ("deliver", "query") and settings.clickhouse.interface == "chdb":
         raise SettingsInvalid(
-            "clickhouse.interface: chdb lives inside `headrace run`; deliver needs a server: http or https"
+            f"clickhouse.interface: chdb lives inside `headrace run`; {name} needs a server: http or https"
         )
     set_up_logging(settings.logging.level, settings.logging.format)
     uvloop.run(run_until_signal(settings, ROLES[name]))

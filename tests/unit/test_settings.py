@@ -98,3 +98,21 @@ def test_secrets_are_masked_when_shown() -> None:
 def test_loopback_is_recognised(address: str, expected: bool) -> None:
     """Only addresses that other machines cannot reach count as loopback."""
     assert is_loopback(address) is expected
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:9097", "ftp://h", "http://", "http://u:p@h", "http://h/?a=1", "http://h:x"])
+def test_the_query_apis_url_is_one_a_path_can_be_put_behind(url: str) -> None:
+    """Another scheme, credentials or a query in client.url are refused; a slash at its end is taken off."""
+    with pytest.raises(SettingsInvalid, match=r"client\.url: must be http"):
+        load_settings(None, {"HEADRACE_CLIENT__URL": url})
+    assert load_settings(None, {"HEADRACE_CLIENT__URL": "https://h:1/api/"}).client.url == "https://h:1/api"
+
+
+def test_the_clients_token_and_key_are_checked_without_being_shown() -> None:
+    """A token of a wrong type is not in the message, and a key without its certificate is told."""
+    with pytest.raises(SettingsInvalid) as caught:
+        load_settings(None, {"HEADRACE_CLIENT__TOKEN": '["hunter2"]', "HEADRACE_CLIENT__URL": "x"})
+    assert "client.token: " in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(SettingsInvalid, match="key_file needs cert_file"):
+        load_settings(None, {"HEADRACE_CLIENT__KEY_FILE": "/nope"})

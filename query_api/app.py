@@ -1,0 +1,210 @@
+"""The aiohttp application of a table of routes: around every request its id, its caller, its limits and its record.
+
+What happens to a request, in order: cross-origin preflight, route (404 and 405 as Go's text), credential, rate, a place
+at the store, the handler; then headers, metric, and one line in the access log.
+"""
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from aiohttp import web
+from multidict import CIMultiDict
+
+from query_api.api import HEADERS, Api, Exchange, Route, until_header
+from query_api.auth.cors import cors_answer
+from query_api.errors import QueryError, StoreFailed, StoreUnavailable, TooManyRequests
+from query_api.limits import Gate, Rates
+from query_api.links import LinksNotConfigured
+from query_api.openapi import document
+from query_api.render import failure_of, json_bytes
+from query_api.tenant import Caller
+
+logger = logging.getLogger(__name__)
+access = logging.getLogger("query_api.access")
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,100}")
+NOT_FOUND: Final = "404 page not found\n"
+NOT_ALLOWED: Final = "Method Not Allowed\n"
+INTERNAL: Final = "Internal Server Error"
+
+
+class KnowsCallers(Protocol):
+    """From a request's headers and verified certificate names to its caller; see `auth.authenticator`."""
+
+    async def caller_of(self, headers: Mapping[str, str], uris: Sequence[str]) -> Caller: ...
+
+
+class Observes(Protocol):
+    """Where durations go: (route, outcome, seconds)."""
+
+    def __call__(self, route: str, outcome: str, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """Who may ask, and how much. Shared by all listeners of a process."""
+
+    callers: KnowsCallers
+    rates: Rates
+    gate: Gate
+    allowed_origins: Sequence[str] = ()
+    max_request_bytes: int = 1 << 20
+
+
+@dataclass(slots=True)
+class _Record:
+    """What the access log says of a request."""
+
+    route: str = "none"
+    caller: str = ""
+    outcome: str = ""
+
+
+_RECORD: Final = web.RequestKey("record", _Record)
+
+
+def create_app(api: Api, routes: Sequence[Route], guards: Guards, observe: Observes, title: str) -> web.Application:
+    """An application that serves `routes` and their OpenAPI document; page routes are added by the caller."""
+    app = web.Application(middlewares=[_around(guards, observe)], client_max_size=guards.max_request_bytes)
+    for route in routes:
+        app.router.add_route(route.method, route.path, _handler(api, route, guards))
+    body = json_bytes(document(routes, title))
+
+    async def openapi(_: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="application/json")
+
+    app.router.add_get("/openapi.json", openapi)
+    return app
+
+
+def _around(guards: Guards, observe: Observes) -> Any:
+    @web.middleware
+    async def around(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
+        started, record = time.perf_counter(), _Record()
+        cors = cors_answer(request.method, request.headers, guards.allowed_origins)
+        request[_RECORD], request[HEADERS] = record, {"X-Request-Id": _request_id(request), **cors.headers}
+        response = web.Response(status=204) if cors.is_preflight else await _answered(request, handler)
+        if not response.prepared:
+            response.headers.extend(request[HEADERS])
+        seconds = time.perf_counter() - started
+        outcome = record.outcome or str(response.status)
+        observe(record.route, outcome, seconds)
+        _log(request, response, record, seconds)
+        return response
+
+    return around
+
+
+async def _answered(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
+    """The handler's answer, or Go's text for what has no route."""
+    try:
+        response: web.StreamResponse = await handler(request)
+    except web.HTTPMethodNotAllowed as error:
+        return web.Response(status=405, text=NOT_ALLOWED, headers={"Allow": ", ".join(sorted(error.allowed_methods))})
+    except web.HTTPException as error:
+        return web.Response(status=404, text=NOT_FOUND) if error.status == 404 else _plain(error)
+    return response
+
+
+def _plain(error: web.HTTPException) -> web.Response:
+    return web.Response(status=error.status, text=f"{error.reason}\n")
+
+
+def _handler(api: Api, route: Route, guards: Guards) -> Callable[[web.Request], Any]:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        record = request[_RECORD]
+        record.route = route.name
+        try:
+            caller = await _caller(request, route, guards)
+            record.caller = caller.name
+            request[HEADERS].update(until_header(api.complete_until(), [route.signal]) if route.signal else {})
+            exchange = Exchange(api, request, route, caller)
+            if not route.is_heavy:
+                return await route.handler(exchange)
+            async with guards.gate.place(caller.name):
+                return await route.handler(exchange)
+        except (QueryError, LinksNotConfigured) as error:
+            return _failed(request, route, error)
+        except (web.HTTPException, ConnectionError):
+            raise
+        except Exception as error:
+            logger.exception("a defect in answering", extra={"fields": {"route": route.name}})
+            return _failed(request, route, error)
+
+    return handle
+
+
+async def _caller(request: web.Request, route: Route, guards: Guards) -> Caller:
+    if route.action is None:
+        return Caller("", ())
+    caller = await guards.callers.caller_of(request.headers, peer_uris(request))
+    guards.rates.take(caller.name, time.monotonic())
+    return caller
+
+
+def peer_uris(request: web.Request) -> list[str]:
+    """URI names of the client certificate that TLS has verified; none without one."""
+    tls = request.transport.get_extra_info("ssl_object") if request.transport is not None else None
+    certificate = tls.getpeercert() if tls is not None else None
+    return [value for kind, value in (certificate or {}).get("subjectAltName", ()) if kind == "URI"]
+
+
+def _failed(request: web.Request, route: Route, error: Exception) -> web.StreamResponse:
+    """The error in the route's style. What is told of an internal one is the route's own sentence."""
+    told = failure_of(error)
+    request[_RECORD].outcome = told.type
+    text = str(error) if told.status != 500 else route.failure
+    if isinstance(error, StoreFailed | StoreUnavailable):
+        logger.warning("not answered: %s", error, extra={"fields": {"route": route.name, "reason": told.type}})
+    headers: CIMultiDict[str] = CIMultiDict()
+    if isinstance(error, TooManyRequests):
+        headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
+    elif told.status == 503:
+        headers["Retry-After"] = "2"
+    elif told.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    body = json_bytes(_error_body(route, told.type, told.code, told.title, text))
+    return web.Response(status=told.status, body=body, content_type="application/json", headers=headers)
+
+
+def _error_body(route: Route, kind: str, code: str, title: str, text: str) -> dict[str, str]:
+    if route.style == "observer":
+        return {"error": kind, "code": code, "message": text}
+    if route.style == "public":
+        return {"title": title, "message": text}
+    return {"title": title, "detail": text}
+
+
+def _request_id(request: web.Request) -> str:
+    given = request.headers.get("X-Request-Id", "")
+    return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _log(request: web.Request, response: web.StreamResponse, record: _Record, seconds: float) -> None:
+    """No query and no body: they may hold what a tenant looked for."""
+    fields = {
+        "id": request[HEADERS]["X-Request-Id"],
+        "method": request.method,
+        "route": record.route,
+        "status": response.status,
+        "ms": round(seconds * 1000, 1),
+        "caller": record.caller,
+    }
+    access.info("answered", extra={"fields": fields})
+
+
+@asynccontextmanager
+async def serve(app: web.Application, host: str, port: int, **options: Any) -> AsyncIterator[int]:
+    """Listen until the block is left; requests under way are finished. Yields the port bound. Raises `OSError`."""
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=75.0, handler_cancellation=True)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, **options).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,68 @@
+"""How much one caller gets: a rate, and places at the store of which it never has more than its share."""
+
+import asyncio
+import math
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from query_api.errors import TooManyRequests
+
+MAX_CALLERS: Final = 10_000
+
+
+class Rates:
+    """A token bucket a caller, of `per_second` and twice as many at once. Takes `now`; the eldest are forgotten."""
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second, self._burst = per_second, max(1.0, 2 * per_second)
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, caller: str, now: float) -> None:
+        """Count one request. Raises `TooManyRequests`."""
+        left, since = self._left.pop(caller, (self._burst, now))
+        left = min(self._burst, left + (now - since) * self._per_second)
+        is_taken = left >= 1
+        self._left[caller] = (left - 1 if is_taken else left, now)
+        if len(self._left) > MAX_CALLERS:
+            self._left.popitem(last=False)
+        if not is_taken:
+            raise TooManyRequests("too many requests from this caller", (1 - left) / self._per_second)
+
+
+class Gate:
+    """Places for requests that the store works on."""
+
+    def __init__(self, places: int, wait_seconds: float) -> None:
+        self._places, self._wait_seconds = asyncio.Semaphore(places), wait_seconds
+        self._share = max(1, math.ceil(places / 2))
+        self._of_caller: dict[str, asyncio.Semaphore] = {}
+        self._users: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def place(self, caller: str) -> AsyncIterator[None]:
+        """A place until the block is left. Raises `TooManyRequests` if none is free in time."""
+        mine = self._of_caller.setdefault(caller, asyncio.Semaphore(self._share))
+        self._users[caller] += 1
+        try:
+            await self._wait(mine)
+            try:
+                await self._wait(self._places)
+                try:
+                    yield
+                finally:
+                    self._places.release()
+            finally:
+                mine.release()
+        finally:
+            self._users[caller] -= 1
+            if not self._users[caller]:
+                del self._users[caller], self._of_caller[caller]
+
+    async def _wait(self, places: asyncio.Semaphore) -> None:
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                await places.acquire()
+        except TimeoutError:
+            raise TooManyRequests("all places for queries are taken", self._wait_seconds) from None

@@ -1,0 +1,83 @@
+"""The log routes: parse, ask, render."""
+
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import Any
+
+from aiohttp import web
+
+from query_api.api import HEADERS, Exchange
+from query_api.csv_text import LOG_HEADER, logs_csv
+from query_api.cursors import to_text
+from query_api.log_params import component_query, export_query, gateway_query, organization_query, project_query
+from query_api.render import adapter_log_entry, csv_cells, log_entry
+from query_api.storage import LogPage, LogQuery, LogRow
+from query_api.trace_params import adapter_log_query
+
+Entry = Callable[[LogRow, str], Mapping[str, Any]]
+
+
+async def component_logs(exchange: Exchange) -> web.StreamResponse:
+    """POST /api/logs/component/{componentId}"""
+    body = await exchange.body()
+    return await _logs(exchange, component_query(exchange.part("componentId"), body, exchange.rules.undefined_level))
+
+
+async def project_logs(exchange: Exchange) -> web.StreamResponse:
+    """POST /api/logs/project/{projectId}"""
+    body = await exchange.body()
+    return await _logs(exchange, project_query(exchange.part("projectId"), body, exchange.rules.undefined_level))
+
+
+async def organization_logs(exchange: Exchange) -> web.StreamResponse:
+    """POST /api/logs/org/{orgId}"""
+    body = await exchange.body()
+    return await _logs(exchange, organization_query(exchange.part("orgId"), body, exchange.rules.undefined_level))
+
+
+async def gateway_logs(exchange: Exchange) -> web.StreamResponse:
+    """POST /api/logs/gateway"""
+    return await _logs(exchange, gateway_query(await exchange.body()))
+
+
+async def adapter_logs(exchange: Exchange) -> web.StreamResponse:
+    """POST /api/v1/logs/query"""
+    query = adapter_log_query(await exchange.body(), exchange.rules.undefined_level)
+    return await _logs(exchange, query, "total", adapter_log_entry)
+
+
+async def _logs(
+    exchange: Exchange, query: LogQuery, total: str = "totalCount", entry: Entry = log_entry
+) -> web.StreamResponse:
+    started, level = perf_counter(), exchange.rules.undefined_level
+    page = await exchange.storage.logs(exchange.tenant, query)
+    answer = {"logs": [entry(row, level) for row in page.rows], total: page.total, "tookMs": _took_ms(started)}
+    return exchange.answer(answer, page_headers(page, query.limit))
+
+
+def page_headers(page: LogPage, limit: int) -> dict[str, str]:
+    """A full page may have another behind it."""
+    headers = {"X-Total-Capped": "true"} if page.is_capped else {}
+    if page.rows and len(page.rows) >= limit:
+        headers["X-Next-Cursor"] = to_text(page.rows[-1].position)
+    return headers
+
+
+def _took_ms(started: float) -> int:
+    return int((perf_counter() - started) * 1000)
+
+
+async def export_logs(exchange: Exchange) -> web.StreamResponse:
+    """GET /api/logs/export/csv: streamed, so that a failure under way can only break the answer off."""
+    query, level = export_query(list(exchange.request.query.items())), exchange.rules.undefined_level
+    blocks = exchange.storage.export_logs(exchange.tenant, query, exchange.rules.export_max_rows)
+    first = await anext(blocks, ())  # what fails at once still gets its status
+    common: dict[str, str] = exchange.request[HEADERS]
+    headers = {"Content-Type": "text/csv", "Content-Disposition": 'attachment; filename="logs.csv"', **common}
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(exchange.request)
+    await response.write(LOG_HEADER + logs_csv(csv_cells(row, level) for row in first))
+    async for block in blocks:
+        await response.write(logs_csv(csv_cells(row, level) for row in block))
+    await response.write_eof()
+    return response
