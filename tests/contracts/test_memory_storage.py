@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from query_api.memory import MemoryStorage
 from tests.contracts.storage_contract import IsolationContract, Opened
 from tests.contracts.storage_logs import LogsContract
+from tests.contracts.storage_places import PlacesContract
+from tests.contracts.storage_spans import SpansContract
 from tests.stored import Stored
 
 
@@ -32,4 +34,12 @@ class TestIsolation(OnMemory, IsolationContract):
 
 
 class TestLogs(OnMemory, LogsContract):
+    pass
+
+
+class TestSpans(OnMemory, SpansContract):
+    pass
+
+
+class TestPlaces(OnMemory, PlacesContract):
     pass
