@@ -118,7 +118,7 @@ class SpansContract(StorageCase):
         assert (found.root_span_name, found.root_span_id, found.span_count) == ("first", span_id(3), 2)
 
     async def test_a_trace_of_a_component_is_told_whole(self, opened: Opened) -> None:
-        """Asked for by a component that takes part, it has the root and the errors of others; names and ids are taken."""
+        """Asked for by a component that takes part, it has the root and errors of others; names and ids are taken."""
         stored = Stored()
         stored.span("root", ids(1, 1), NOON, WEB, status="Error")
         stored.span("child", ids(1, 2), NOON + 5, API, parent=span_id(1))
