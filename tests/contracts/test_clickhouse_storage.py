@@ -11,6 +11,7 @@ from tests.contracts.storage_contract import IsolationContract, Opened
 from tests.contracts.storage_logs import LogsContract
 from tests.contracts.storage_places import PlacesContract
 from tests.contracts.storage_spans import SpansContract
+from tests.contracts.storage_texts import TextsContract
 from tests.services import ClickHouseServer
 
 
@@ -66,4 +67,12 @@ class TestSpansEmbedded(OnEmbedded, SpansContract):
 
 
 class TestPlacesEmbedded(OnEmbedded, PlacesContract):
+    pass
+
+
+class TestTextsOnServer(OnServer, TextsContract):
+    pass
+
+
+class TestTextsEmbedded(OnEmbedded, TextsContract):
     pass

@@ -9,6 +9,7 @@ from tests.contracts.storage_contract import IsolationContract, Opened
 from tests.contracts.storage_logs import LogsContract
 from tests.contracts.storage_places import PlacesContract
 from tests.contracts.storage_spans import SpansContract
+from tests.contracts.storage_texts import TextsContract
 from tests.stored import Stored
 
 
@@ -42,4 +43,8 @@ class TestSpans(OnMemory, SpansContract):
 
 
 class TestPlaces(OnMemory, PlacesContract):
+    pass
+
+
+class TestTexts(OnMemory, TextsContract):
     pass
