@@ -124,6 +124,7 @@ class SpansContract(StorageCase):
         stored.span("child", ids(1, 2), NOON + 5, API, parent=span_id(1))
         stored.span("elsewhere", ids(2, 3), NOON, WEB)
         await opened.write(stored)
+        asked: dict[str, Any]
         for asked in (
             {"component": "api"},
             {"component": "c-1"},
