@@ -21,6 +21,7 @@ UNAVAILABLE: Final[Mapping[int, str]] = {
     47: "schema",
     60: "schema",
     81: "schema",
+    164: "rights",
     192: "credentials",
     193: "credentials",
     194: "credentials",
@@ -47,6 +48,11 @@ class Question:
     max_rows_to_read: int
     max_memory_bytes: int
     max_result_bytes: int
+
+    @property
+    def parameters_bytes(self) -> int:
+        """About as many as the values take."""
+        return sum(len(str(value)) for value in self.parameters.values())
 
     def check(self) -> None:
         """Raises `AnswerTooLarge` or `InvalidRequest` for what a server would not take."""

@@ -137,8 +137,8 @@ class ClickHouseStorage:
     async def usage(self, tenant: Tenant, start_unix_nano: int, end_unix_nano: int) -> Sequence[Usage]:
         span = _times(start_unix_nano, end_unix_nano)
         values = {**_tenant_values(tenant), **span}
-        logs = await self._rows(tenant, "usage_logs", (), values)
-        spans = await self._rows(tenant, "usage_spans", (), values)
+        logs = [row for row in await self._rows(tenant, "usage_logs", (), values) if tenant.covers(*row[:3])]
+        spans = [row for row in await self._rows(tenant, "usage_spans", (), values) if tenant.covers(*row[:3])]
         stored = {"database": self._database, **span}
         sizes = await self._rows(EVERYTHING, "stored_bytes", (), stored)
         totals = await self._rows(EVERYTHING, "stored_rows", (), stored)
@@ -149,7 +149,11 @@ class ClickHouseStorage:
             return []
         values = {**_tenant_values(tenant), **_times(start_unix_nano, end_unix_nano)}
         rows = await self._rows(tenant, "query_use", (), values)
-        return [QueryUse(org, int(count), float(wall), float(cpu), int(read)) for org, count, wall, cpu, read in rows]
+        return [
+            QueryUse(org, int(count), float(wall), float(cpu), int(read))
+            for org, count, wall, cpu, read in rows
+            if tenant.is_unbound or org in tenant.orgs
+        ]
 
     async def freshness(self, tenant: Tenant) -> Sequence[Freshness]:
         until = {str(signal): int(at) for signal, at in await self._rows(tenant, "freshness", (), {})}
@@ -186,20 +190,19 @@ class ClickHouseStorage:
 
     async def _total(self, tenant: Tenant, name: str, given: Collection[str], values: Values) -> tuple[int, bool]:
         cap = self._limits.total_cap
-        total = int((await self._rows(tenant, name, given, {**values, "cap": cap}))[0][0])
-        return total, total >= cap
+        total = int((await self._rows(tenant, name, given, {**values, "cap": cap + 1}))[0][0])
+        return min(total, cap), total > cap
 
     async def _rows(self, tenant: Tenant, name: str, given: Collection[str], values: Values) -> list[Row]:
         return await self._asker.rows(self._question(tenant, name, given, values))
 
     def _question(self, tenant: Tenant, name: str, given: Collection[str], values: Values) -> Question:
-        orgs = tenant.orgs
         sql = statement(name, self._database, given)
         question = Question(
             sql=sql,
             parameters=values,
             table_filters=table_filters(tenant, self._database, sql),
-            log_comment=json.dumps({"by": "headrace", "statement": name, "org": orgs[0] if len(orgs) == 1 else ""}),
+            log_comment=json.dumps({"by": "headrace", "statement": name, "org": _charged(tenant, values)}),
             max_execution_seconds=self._limits.max_execution_seconds,
             max_rows_to_read=self._limits.max_rows_to_read,
             max_memory_bytes=self._limits.max_memory_bytes,
@@ -211,6 +214,12 @@ class ClickHouseStorage:
 
 def _asked_of_logs(query: LogQuery) -> Asked:
     return Asked(query.organization, query.project, query.components, query.environment)
+
+
+def _charged(tenant: Tenant, values: Values) -> str:
+    """Whose question it is, for the costs: the one organisation it reads; none where it reads several."""
+    orgs = values.get("orgs") or tenant.orgs
+    return str(orgs[0]) if isinstance(orgs, list | tuple) and len(orgs) == 1 else ""
 
 
 def _tenant_values(tenant: Tenant) -> Values:

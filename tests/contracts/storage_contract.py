@@ -5,8 +5,7 @@ Subclasses say how to open a storage. The other parts are storage_logs.py, stora
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import fields
 from typing import Any, Final, Protocol
 
