@@ -10,10 +10,11 @@ from typing import Any
 
 from aiohttp import web
 
-from bridge.cli.moments import parse_moment
+from bridge.cli.moments import parse_moment, rfc3339
 from tests import processes
 
 Entry = dict[str, Any]
+NOON = "2026-01-31T12:00:00Z"
 
 
 def entry(timestamp: str, log: str, level: str = "INFO", component: str = "checkout", container: str = "main") -> Entry:
@@ -32,6 +33,12 @@ def entry(timestamp: str, log: str, level: str = "INFO", component: str = "check
         "containerName": container,
         "labels": {"component-name": component},
     }
+
+
+def rows(count: int) -> list[Entry]:
+    """`row 0`, `row 1`, ... of noon, a nanosecond apart."""
+    start = parse_moment(NOON)
+    return [entry(rfc3339(start + number), f"row {number}") for number in range(count)]
 
 
 @dataclass(slots=True)
@@ -132,7 +139,7 @@ class Ended:
 
 async def headrace(*arguments: str, **environ: str) -> Ended:
     """The real command, to its end."""
-    command = await started(*arguments, **environ)
+    command = await started(*arguments, stdout=asyncio.subprocess.PIPE, **environ)
     out, err = await asyncio.wait_for(command.communicate(), 30)
     return Ended(command.returncode or 0, out.decode(), err.decode())
 

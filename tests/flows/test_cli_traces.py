@@ -86,9 +86,9 @@ async def test_a_trace_is_shown_as_a_waterfall() -> None:
         at = ("--url", server.url)
         ended = await headrace("traces", "show", TRACE.upper(), *at, "--org", "acme")
         assert ended.status == 0
-        assert [line.split("  ")[0] for line in ended.lines[5:6]] == ["name-1"]
-        assert ended.lines[6].startswith("  name-2  shop")
-        assert "! declined" in ended.lines[7]
+        assert ended.lines[3].startswith("name-1  shop")
+        assert ended.lines[4].startswith("  name-2  shop")
+        assert "! declined" in ended.lines[5]
         assert server.bodies[0]["searchScope"] == {"namespace": "acme"}
         assert not server.bodies[0]["includeAttributes"]
         ended = await headrace("traces", "show", TRACE, "--attributes", *at)
