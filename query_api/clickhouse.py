@@ -137,8 +137,8 @@ class ClickHouseStorage:
     async def usage(self, tenant: Tenant, start_unix_nano: int, end_unix_nano: int) -> Sequence[Usage]:
         span = _times(start_unix_nano, end_unix_nano)
         values = {**_tenant_values(tenant), **span}
-        logs = await self._rows(tenant, "usage_logs", (), values)
-        spans = await self._rows(tenant, "usage_spans", (), values)
+        logs = [row for row in await self._rows(tenant, "usage_logs", (), values) if tenant.covers(*row[:3])]
+        spans = [row for row in await self._rows(tenant, "usage_spans", (), values) if tenant.covers(*row[:3])]
         stored = {"database": self._database, **span}
         sizes = await self._rows(EVERYTHING, "stored_bytes", (), stored)
         totals = await self._rows(EVERYTHING, "stored_rows", (), stored)
@@ -149,7 +149,11 @@ class ClickHouseStorage:
             return []
         values = {**_tenant_values(tenant), **_times(start_unix_nano, end_unix_nano)}
         rows = await self._rows(tenant, "query_use", (), values)
-        return [QueryUse(org, int(count), float(wall), float(cpu), int(read)) for org, count, wall, cpu, read in rows]
+        return [
+            QueryUse(org, int(count), float(wall), float(cpu), int(read))
+            for org, count, wall, cpu, read in rows
+            if tenant.is_unbound or org in tenant.orgs
+        ]
 
     async def freshness(self, tenant: Tenant) -> Sequence[Freshness]:
         until = {str(signal): int(at) for signal, at in await self._rows(tenant, "freshness", (), {})}

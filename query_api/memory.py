@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from query_api.fields import has_label, value_of
+from query_api.phrases import contains
 from query_api.scoping import Asked
 from query_api.storage import (
     Freshness,
@@ -205,7 +206,7 @@ def _log_matches(row: LogRow, query: LogQuery) -> bool:
     return (
         _is_within(row.position.time_unix_nano, query.start_unix_nano, query.end_unix_nano)
         and (not query.levels or row.level in query.levels)
-        and query.phrase.lower() in row.body.lower()
+        and contains(row.body, query.phrase)
         and _fields_match(row, query)
         and all(has_label(row.resource, key, value) for key, value in query.labels)
         and _gateway_matches(row, query)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from query_api.memory import MemoryStorage
 from tests.contracts.storage_contract import IsolationContract, Opened
 from tests.contracts.storage_logs import LogsContract
+from tests.contracts.storage_places import PlacesContract
+from tests.contracts.storage_spans import SpansContract
+from tests.contracts.storage_texts import TextsContract
 from tests.stored import Stored
 
 
@@ -32,4 +35,16 @@ class TestIsolation(OnMemory, IsolationContract):
 
 
 class TestLogs(OnMemory, LogsContract):
+    pass
+
+
+class TestSpans(OnMemory, SpansContract):
+    pass
+
+
+class TestPlaces(OnMemory, PlacesContract):
+    pass
+
+
+class TestTexts(OnMemory, TextsContract):
     pass
