@@ -138,6 +138,16 @@ async def test_follow_ends_when_it_will_not_be_answered() -> None:
     assert (command.returncode, b"401" in err) == (1, True)
 
 
+async def test_follow_does_not_wait_for_a_server_that_never_was_there() -> None:
+    """A wrong url is told at once; a server that is there but busy is waited for from the start."""
+    command = await started("logs", "component", "c", "-f", "--url", f"http://127.0.0.1:{free_port()}")
+    _, err = await asyncio.wait_for(command.communicate(), 20)
+    assert (command.returncode, b"client.url" in err) == (1, True)
+    begin = ("--from", "2026-01-31")
+    async with serving(rows=rows(1), fails=[failing(503)]) as server, following(server, *begin) as waiting:
+        assert await read_rows(waiting, 1) == ["row 0"]
+
+
 async def test_follow_ends_with_its_reader() -> None:
     """Nobody reads any more: it ends at once and with 0, without waiting for the next row."""
     async with serving(rows=rows(1)) as server:
