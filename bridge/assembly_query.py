@@ -14,7 +14,7 @@ from bridge.settings_receive import Tls
 from bridge.telemetry import Metrics
 from enrichers.catalog import Catalog
 from query_api.api import Api, Route, Rules
-from query_api.app import Guards, KnowsCallers, create_app, serve
+from query_api.app import Guards, KnowsCallers, create_app
 from query_api.asking import Asker
 from query_api.auth.authenticator import open_authenticator
 from query_api.callers import AdapterCallers, LocalCallers
@@ -24,6 +24,7 @@ from query_api.clickhouse_server import ServerSettings, open_servers
 from query_api.costs_report import Retention
 from query_api.limits import Gate, Rates
 from query_api.routes import LOGS_ADAPTER, MAIN, TRACING_ADAPTER
+from query_api.serving import serve
 from query_api.tenant import Grant
 from query_api.watermark import Watermark
 
@@ -93,7 +94,7 @@ async def _listen(stack: AsyncExitStack, settings: Settings, api: Api, guards: G
             return 0
         app = create_app(api, routes, who, observe, f"Headrace {setting}")
         try:
-            return await stack.enter_async_context(serve(app, *split_address(address), ssl_context=tls))
+            return await stack.enter_async_context(serve(app, *split_address(address), settings.stop_seconds / 2, tls))
         except OSError as error:
             raise OSError(f"{setting}: {address} cannot be bound: {error.strerror}") from error
 

@@ -1,23 +1,27 @@
 """What handlers work with: the storage, the rules of answers, and what a route is."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from bridge.settings_costs import Costs
 from bridge.settings_links import HyperDX
-from query_api.body import Member, read_body
+from query_api.body import MALFORMED, Member, SlowBody, read_body
 from query_api.costs_report import Retention
-from query_api.errors import NotAllowed, RequestTooLarge
+from query_api.errors import InvalidRequest, NotAllowed, RequestTooLarge
 from query_api.gotime import format_time
 from query_api.render import json_bytes
 from query_api.storage import StorageProvider
 from query_api.tenant import Action, Caller, Tenant
 
+# A body that takes longer: 408. A client that takes nothing of a stream for longer: broken off.
 READ_SECONDS: Final = 10.0
+WRITE_SECONDS: Final = 30.0
 # Headers that every answer to a request gets, whoever makes it.
 HEADERS: Final = web.RequestKey("headers", dict[str, str])
 # How errors are told: the fork's body, Gen C's, or Gen C's with `detail` (contract 1.5, 1.12.3, 1.12.5).
@@ -72,13 +76,21 @@ class Exchange:
             raise NotAllowed(f"no role of this caller allows {self.route.action}")
         return tenant
 
-    async def body(self) -> dict[str, Any]:
-        """The declared members of the body. Raises `InvalidRequest` or `RequestTooLarge`."""
+    async def receive(self) -> None:
+        """Have the body here, before a place at the store is taken. Raises `InvalidRequest` or `RequestTooLarge`."""
         try:
-            raw = await self.request.read()
+            async with asyncio.timeout(READ_SECONDS):
+                await self.request.read()
+        except TimeoutError:
+            raise SlowBody(f"the request body did not come within {READ_SECONDS:g} seconds") from None
         except web.HTTPRequestEntityTooLarge:
             raise RequestTooLarge("the request body is over query.max_request_bytes") from None
-        return read_body(self.route.body, self.request.headers.get("Content-Type"), raw)
+        except (ClientPayloadError, HttpProcessingError, web.RequestPayloadError):
+            raise InvalidRequest(MALFORMED) from None
+
+    async def body(self) -> dict[str, Any]:
+        """The declared members of the body. Raises `InvalidRequest`."""
+        return read_body(self.route.body, self.request.headers.get("Content-Type"), await self.request.read())
 
     def part(self, name: str) -> str:
         """A part of the path, decoded."""
@@ -90,6 +102,17 @@ class Exchange:
 
 
 Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]
+
+
+class BrokenOff(Exception):
+    """An answer failed when its head was out: the connection has to end so that nobody takes it for whole.
+
+    Raised from the error that says why.
+    """
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        super().__init__()
+        self.response = response
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,25 +4,26 @@ What happens to a request, in order: cross-origin preflight, route (404 and 405 
 at the store, the handler; then headers, metric, and one line in the access log.
 """
 
+import asyncio
 import logging
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from query_api.api import HEADERS, Api, Exchange, Route, until_header
+from query_api.api import HEADERS, Api, BrokenOff, Exchange, Route, until_header
 from query_api.auth.cors import cors_answer
 from query_api.errors import QueryError, StoreFailed, StoreUnavailable, TooManyRequests
 from query_api.limits import Gate, Rates
 from query_api.links import LinksNotConfigured
 from query_api.openapi import document
-from query_api.render import failure_of, json_bytes
+from query_api.render import Failure, failure_of, json_bytes
+from query_api.serving import SILENT
 from query_api.tenant import Caller
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,8 @@ access = logging.getLogger("query_api.access")
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 NOT_FOUND: Final = "404 page not found\n"
 NOT_ALLOWED: Final = "Method Not Allowed\n"
-INTERNAL: Final = "Internal Server Error"
+# On every answer: it holds a tenant's data, so nothing between may keep it, and it is of the type it says.
+COMMON: Final = {"Server": "headrace", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class KnowsCallers(Protocol):
@@ -65,6 +67,8 @@ class _Record:
     outcome: str = ""
 
 
+# aiohttp's own kind of part has no braces in it
+_PART: Final = re.compile(r"\{(\w+)\}")
 _RECORD: Final = web.RequestKey("record", _Record)
 
 
@@ -72,7 +76,9 @@ def create_app(api: Api, routes: Sequence[Route], guards: Guards, observe: Obser
     """An application that serves `routes` and their OpenAPI document; page routes are added by the caller."""
     app = web.Application(middlewares=[_around(guards, observe)], client_max_size=guards.max_request_bytes)
     for route in routes:
-        app.router.add_route(route.method, route.path, _handler(api, route, guards))
+        handler = _handler(api, route, guards)
+        for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):  # as Go's mux
+            app.router.add_route(method, _PART.sub(r"{\1:[^/]+}", route.path), handler)
     body = json_bytes(document(routes, title))
 
     async def openapi(_: web.Request) -> web.Response:
@@ -87,14 +93,23 @@ def _around(guards: Guards, observe: Observes) -> Any:
     async def around(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
         started, record = time.perf_counter(), _Record()
         cors = cors_answer(request.method, request.headers, guards.allowed_origins)
-        request[_RECORD], request[HEADERS] = record, {"X-Request-Id": _request_id(request), **cors.headers}
-        response = web.Response(status=204) if cors.is_preflight else await _answered(request, handler)
-        if not response.prepared:
-            response.headers.extend(request[HEADERS])
-        seconds = time.perf_counter() - started
-        outcome = record.outcome or str(response.status)
-        observe(record.route, outcome, seconds)
-        _log(request, response, record, seconds)
+        request[_RECORD] = record
+        request[HEADERS] = {"X-Request-Id": _request_id(request), **COMMON, **cors.headers}
+        request.app.get(SILENT, set()).discard(request.protocol)
+        status = 0
+        try:
+            response = web.Response(status=204) if cors.is_preflight else await _answered(request, handler)
+            if not response.prepared:
+                response.headers.extend(request[HEADERS])
+            status = response.status
+            record.outcome = record.outcome or str(status)
+        except asyncio.CancelledError:
+            record.outcome = "cancelled"
+            raise
+        finally:
+            seconds = time.perf_counter() - started
+            observe(record.route, record.outcome or "disconnected", seconds)
+            _log(request, status, record, seconds)
         return response
 
     return around
@@ -122,14 +137,19 @@ def _handler(api: Api, route: Route, guards: Guards) -> Callable[[web.Request], 
         try:
             caller = await _caller(request, route, guards)
             record.caller = caller.name
-            request[HEADERS].update(until_header(api.complete_until(), [route.signal]) if route.signal else {})
             exchange = Exchange(api, request, route, caller)
+            if route.action is not None:
+                _ = exchange.tenant  # who may read nothing is told so, whatever the request says
+            if route.body:
+                await exchange.receive()
             if not route.is_heavy:
-                return await route.handler(exchange)
+                return await _handled(exchange)
             async with guards.gate.place(caller.name):
-                return await route.handler(exchange)
+                return await _handled(exchange)
         except (QueryError, LinksNotConfigured) as error:
             return _failed(request, route, error)
+        except BrokenOff as error:
+            return _broken_off(request, route, error)
         except (web.HTTPException, ConnectionError):
             raise
         except Exception as error:
@@ -137,6 +157,13 @@ def _handler(api: Api, route: Route, guards: Guards) -> Callable[[web.Request], 
             return _failed(request, route, error)
 
     return handle
+
+
+async def _handled(exchange: Exchange) -> web.StreamResponse:
+    """How far the store is complete is read before it is asked: what came in later may be in the answer or not."""
+    signal, until = exchange.route.signal, exchange.api.complete_until()
+    exchange.request[HEADERS].update(until_header(until, [signal]) if signal else {})
+    return await exchange.route.handler(exchange)
 
 
 async def _caller(request: web.Request, route: Route, guards: Guards) -> Caller:
@@ -168,16 +195,28 @@ def _failed(request: web.Request, route: Route, error: Exception) -> web.StreamR
         headers["Retry-After"] = "2"
     elif told.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    body = json_bytes(_error_body(route, told.type, told.code, told.title, text))
-    return web.Response(status=told.status, body=body, content_type="application/json", headers=headers)
+    body = json_bytes(_error_body(route, told, text))
+    response = web.Response(status=told.status, body=body, content_type="application/json", headers=headers)
+    if told.status in (408, 413):  # the rest of the body is not going to be read
+        response.force_close()
+    return response
 
 
-def _error_body(route: Route, kind: str, code: str, title: str, text: str) -> dict[str, str]:
+def _broken_off(request: web.Request, route: Route, error: BrokenOff) -> web.StreamResponse:
+    """The head is out, so all that can be told is that this is not the end: the connection is reset."""
+    cause = error.__cause__
+    request[_RECORD].outcome = failure_of(cause).type if isinstance(cause, Exception) else "internalError"
+    logger.warning("broken off: %s", cause, extra={"fields": {"route": route.name}})
+    if request.transport is not None:
+        request.transport.abort()
+    return error.response
+
+
+def _error_body(route: Route, told: Failure, text: str) -> dict[str, str]:
     if route.style == "observer":
-        return {"error": kind, "code": code, "message": text}
-    if route.style == "public":
-        return {"title": title, "message": text}
-    return {"title": title, "detail": text}
+        return {"error": told.type, "code": told.code, "message": text}
+    code = {"errorCode": "OBS-V1-T-07"} if told.status == 404 else {}  # contract 1.12.3
+    return {"title": told.title, **code, "message" if route.style == "public" else "detail": text}
 
 
 def _request_id(request: web.Request) -> str:
@@ -185,26 +224,15 @@ def _request_id(request: web.Request) -> str:
     return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
 
 
-def _log(request: web.Request, response: web.StreamResponse, record: _Record, seconds: float) -> None:
-    """No query and no body: they may hold what a tenant looked for."""
+def _log(request: web.Request, status: int, record: _Record, seconds: float) -> None:
+    """No path, query or body: they may hold what a tenant looked for. Status 0: the client was gone first."""
     fields = {
         "id": request[HEADERS]["X-Request-Id"],
         "method": request.method,
         "route": record.route,
-        "status": response.status,
+        "status": status,
+        "outcome": record.outcome,
         "ms": round(seconds * 1000, 1),
         "caller": record.caller,
     }
     access.info("answered", extra={"fields": fields})
-
-
-@asynccontextmanager
-async def serve(app: web.Application, host: str, port: int, **options: Any) -> AsyncIterator[int]:
-    """Listen until the block is left; requests under way are finished. Yields the port bound. Raises `OSError`."""
-    runner = web.AppRunner(app, access_log=None, keepalive_timeout=75.0, handler_cancellation=True)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port, **options).start()
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()

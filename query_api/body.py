@@ -26,9 +26,17 @@ MAX_STRINGS: Final = 1000
 _INT64: Final = 1 << 63
 
 
+class SlowBody(InvalidRequest):
+    """The body did not come in time (408)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member of a body; `members` are those of an object. `example` shows up in the OpenAPI document."""
+    """One member of a body; `members` are those of an object.
+
+    What is below `is_required` is for the OpenAPI document alone: who makes the query checks it, in the contract's
+    order and words.
+    """
 
     name: str
     kind: Kind
@@ -36,6 +44,10 @@ class Member:
     members: tuple["Member", ...] = ()
     format: str = ""
     is_required: bool = False
+    values: tuple[str, ...] = ()
+    pattern: str = ""
+    bounds: tuple[int, int] = (-_INT64, _INT64 - 1)
+    max_items: int = MAX_STRINGS
 
 
 def read_body(members: Sequence[Member], content_type: str | None, raw: bytes) -> dict[str, Any]:
@@ -60,9 +72,16 @@ def _value(member: Member, value: Any) -> Any:
         return _read(member.members, {}) if member.kind == "object" else EMPTY[member.kind]
     if member.kind == "object":
         return _read(member.members, value)
+    if member.kind == "integer" and isinstance(value, float) and _is_whole(value):
+        value = int(value)  # 10.0 is an integer to JSON Schema, and to clients that know one kind of number
     if not _fits(member.kind, value):
         raise InvalidRequest(MALFORMED)
     return tuple(value) if member.kind == "strings" else value
+
+
+def _is_whole(value: float) -> bool:
+    """Beyond 2^53 it may be another number than the one that was sent."""
+    return value.is_integer() and abs(value) <= 1 << 53
 
 
 def _fits(kind: Kind, value: Any) -> bool:
@@ -89,16 +108,35 @@ def schema_of(members: Sequence[Member]) -> dict[str, Any]:
 
 
 def _schema(member: Member) -> dict[str, Any]:
-    text = {"description": member.text}
+    """What is not required may be null or empty as well, which is the same as not being there."""
+    schema = _plain_schema(member)
+    if member.is_required:
+        return schema | {"description": member.text} | ({"minLength": 1} if member.kind == "string" else {})
+    either = [schema, {"type": "null"}]
+    if member.kind == "string" and (member.format or member.pattern or member.values):
+        either.append({"const": ""})
+    return {"anyOf": either, "description": member.text}
+
+
+def _plain_schema(member: Member) -> dict[str, Any]:
     if member.kind == "object":
-        return {**schema_of(member.members), **text}
+        return schema_of(member.members)
     if member.kind == "strings":
-        return {"type": "array", "items": {"type": "string"}, "maxItems": MAX_STRINGS, **text}
+        return {"type": "array", "items": _text_schema(member), "maxItems": member.max_items}
     if member.kind == "string map":
-        return {
-            "type": "object",
-            "additionalProperties": {"type": "string"},
-            "maxProperties": MAX_STRINGS,
-            **text,
-        }
-    return {"type": member.kind, **({"format": member.format} if member.format else {}), **text}
+        return {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": member.max_items}
+    if member.kind == "integer":
+        least, most = member.bounds
+        return {"type": "integer", "minimum": least, "maximum": most}
+    return _text_schema(member) if member.kind == "string" else {"type": member.kind}
+
+
+def _text_schema(member: Member) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    if member.format:
+        schema["format"] = member.format
+    if member.pattern:
+        schema["pattern"] = member.pattern
+    if member.values:
+        schema["enum"] = list(member.values)
+    return schema

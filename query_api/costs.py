@@ -30,6 +30,8 @@ _MONTH: Final = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 # Unix nanoseconds of every month in between fit 64 bits, signed.
 MIN_YEAR: Final = 1970
 MAX_YEAR: Final = 2261
+# the same as a JSON schema says it
+MONTHS: Final = "^((19[7-9][0-9]|2[01][0-9]{2}|22[0-5][0-9]|226[01])-(0[1-9]|1[0-2]))?$"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,17 @@
 """The log routes: parse, ask, render."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
-from query_api.api import HEADERS, Exchange
+from query_api.api import HEADERS, WRITE_SECONDS, BrokenOff, Exchange
 from query_api.csv_text import LOG_HEADER, logs_csv
 from query_api.cursors import to_text
+from query_api.errors import QueryError
 from query_api.log_params import component_query, export_query, gateway_query, organization_query, project_query
 from query_api.render import adapter_log_entry, csv_cells, log_entry
 from query_api.storage import LogPage, LogQuery, LogRow
@@ -70,14 +73,25 @@ def _took_ms(started: float) -> int:
 async def export_logs(exchange: Exchange) -> web.StreamResponse:
     """GET /api/logs/export/csv: streamed, so that a failure under way can only break the answer off."""
     query, level = export_query(list(exchange.request.query.items())), exchange.rules.undefined_level
-    blocks = exchange.storage.export_logs(exchange.tenant, query, exchange.rules.export_max_rows)
-    first = await anext(blocks, ())  # what fails at once still gets its status
-    common: dict[str, str] = exchange.request[HEADERS]
-    headers = {"Content-Type": "text/csv", "Content-Disposition": 'attachment; filename="logs.csv"', **common}
-    response = web.StreamResponse(headers=headers)
-    await response.prepare(exchange.request)
-    await response.write(LOG_HEADER + logs_csv(csv_cells(row, level) for row in first))
-    async for block in blocks:
-        await response.write(logs_csv(csv_cells(row, level) for row in block))
+    max_rows = exchange.rules.export_max_rows
+    found = exchange.storage.export_logs(exchange.tenant, query, max_rows)
+    async with aclosing(cast(AsyncGenerator[Sequence[LogRow]], found)) as blocks:
+        first = await anext(blocks, None)  # what fails at once still gets its status
+        common: dict[str, str] = exchange.request[HEADERS]
+        told = {"Content-Disposition": 'attachment; filename="logs.csv"', "X-Row-Limit": str(max_rows)}
+        response = web.StreamResponse(headers={"Content-Type": "text/csv", **told, **common})
+        await response.prepare(exchange.request)
+        try:
+            await _write(response, LOG_HEADER + logs_csv(csv_cells(row, level) for row in first or ()))
+            async for block in blocks:
+                await _write(response, logs_csv(csv_cells(row, level) for row in block))
+        except (QueryError, TimeoutError) as error:
+            raise BrokenOff(response) from error
     await response.write_eof()
     return response
+
+
+async def _write(response: web.StreamResponse, text: bytes) -> None:
+    """Raises `TimeoutError` if the client takes nothing for too long: it holds a place at the store meanwhile."""
+    async with asyncio.timeout(WRITE_SECONDS):
+        await response.write(text)

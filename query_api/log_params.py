@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from query_api.body import Member
-from query_api.cursors import from_text
+from query_api.cursors import PATTERN, from_text
 from query_api.errors import InvalidRequest
 from query_api.gotime import optional_times
 from query_api.storage import LogQuery
@@ -23,9 +23,14 @@ _TIMES: Final = (
     Member("endTime", "string", "Last time, RFC3339, inclusive; empty: no upper bound.", format="date-time"),
 )
 _PAGE: Final = (
-    Member("limit", "integer", f"Rows of a page, at most {MAX_LIMIT}; 0 or less: {DEFAULT_LIMIT}."),
+    Member(
+        "limit",
+        "integer",
+        f"Rows of a page, at most {MAX_LIMIT}; 0 or less: {DEFAULT_LIMIT}.",
+        bounds=(-(1 << 63), MAX_LIMIT),
+    ),
     Member("sortOrder", "string", "asc or desc by time; anything else is desc."),
-    Member("cursor", "string", "X-Next-Cursor of the page before, to go on behind it."),
+    Member("cursor", "string", "X-Next-Cursor of the page before, to go on behind it.", pattern=PATTERN),
 )
 _PHRASE: Final = Member("searchPhrase", "string", "Part of the line, in any case.")
 _LOG_TYPE: Final = Member("logType", "string", "BUILD or RUNTIME, in any case; anything else is RUNTIME.")
@@ -45,13 +50,21 @@ _COMMON: Final = (
 _ORGANIZATION: Final = Member("organizationId", "string", "Organisation by name or id, to narrow; empty: any readable.")
 COMPONENT: Final = (*_COMMON, _ORGANIZATION, Member("projectId", "string", "Project by name or id, to narrow."))
 PROJECT: Final = (*_COMMON, Member("componentIds", "strings", "Components by name or id; empty: any."), _ORGANIZATION)
-ORGANIZATION: Final = (*_COMMON, Member("podLabels", "string map", "Labels that a row's pod must have."))
+ORGANIZATION: Final = (
+    *_COMMON,
+    Member("podLabels", "string map", "Labels that a row's pod must have.", max_items=MAX_NEEDLES),
+)
 GATEWAY: Final = (
     *_TIMES,
-    Member("organizationId", "string", "Organisation by name or id; has to be there."),
+    Member("organizationId", "string", "Organisation by name or id.", is_required=True),
     _PHRASE,
-    Member("apiIdToVersionMap", "string map", "API ids, each with its version or an empty text for any."),
-    Member("gatewayVHosts", "strings", "Virtual hosts of the gateway."),
+    Member(
+        "apiIdToVersionMap",
+        "string map",
+        "API ids, each with its version or an empty text for any.",
+        max_items=MAX_NEEDLES,
+    ),
+    Member("gatewayVHosts", "strings", "Virtual hosts of the gateway.", max_items=MAX_NEEDLES),
     *_PAGE,
     _LOG_TYPE,
 )

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from query_api.api import Route
 from query_api.body import schema_of
-from query_api.schemas import ERRORS
+from query_api.schemas import ERRORS, UNHEALTHY
 
 _HEADERS: Final = {
     "X-Request-Id": "The request's id, in the log too; yours is taken if you send one.",
@@ -18,13 +18,15 @@ _FAILURES: Final = {
     "400": "The request is wrong, or its answer would be too large.",
     "401": "No credential, or one that does not hold.",
     "403": "No role of the caller allows it.",
-    "404": "Not there for this caller.",
+    "404": "Not there for this caller; as text: no such route.",
+    "408": "The body did not come in time.",
     "413": "The body is over query.max_request_bytes.",
     "429": "Too many requests; Retry-After says when to come back.",
     "500": "A defect; the request id finds it in the log.",
     "503": "The store cannot be asked now.",
     "504": "The store did not finish in time: tighten the time range.",
 }
+_TEXT: Final = {"text/plain": {"schema": {"type": "string"}}}
 
 
 def document(routes: Sequence[Route], title: str) -> dict[str, Any]:
@@ -48,7 +50,9 @@ def _operation(route: Route) -> dict[str, Any]:
         "responses": _responses(route),
     }
     if route.body:
-        content = {"application/json": {"schema": schema_of(route.body)}}
+        schema = schema_of(route.body)
+        either = schema if "required" in schema else {"anyOf": [schema, {"type": "null"}]}  # null: nothing is asked for
+        content = {"application/json": {"schema": either}}
         operation["requestBody"] = {"required": True, "content": content}
     if route.action is not None:
         operation["security"] = [{"bearer": []}]
@@ -57,7 +61,7 @@ def _operation(route: Route) -> dict[str, Any]:
 
 def _path_parameters(route: Route) -> list[dict[str, Any]]:
     names = [part[1:-1] for part in route.path.split("/") if part.startswith("{")]
-    schema = {"type": "string", "minLength": 1}
+    schema = {"type": "string", "minLength": 1, "pattern": "^[^/]+$"}
     return [{"name": name, "in": "path", "required": True, "schema": schema} for name in names]
 
 
@@ -77,11 +81,16 @@ def _query_parameters(route: Route) -> list[dict[str, Any]]:
 def _responses(route: Route) -> dict[str, Any]:
     failure = {"application/json": {"schema": ERRORS[route.style]}}
     responses: dict[str, Any] = {code: {"description": text, "content": failure} for code, text in _FAILURES.items()}
+    responses["404"] = {**responses["404"], "content": {**failure, **_TEXT}}
     headers = {name: {"description": text, "schema": {"type": "string"}} for name, text in _HEADERS.items()}
+    if route.action is None:
+        del responses["401"]
+        responses["403"] = {"description": "No.", "content": _TEXT}
+    if route.name == "health":
+        content = {"application/json": {"schema": UNHEALTHY}}
+        responses["503"] = {"description": "Questions cannot be answered now.", "content": content}
     if not route.answer_type:
-        responses |= {"204": {"description": "Yes.", "headers": headers}}
-        responses["403"] = {"description": "No.", "content": {"text/plain": {"schema": {"type": "string"}}}}
-        return responses
+        return {"204": {"description": "Yes.", "headers": headers}, **responses}
     schema = route.answer if route.answer is not None else {"type": "string"}
     content = {route.answer_type: {"schema": schema}}
     return {"200": {"description": "The answer.", "headers": headers, "content": content}, **responses}

@@ -94,6 +94,12 @@ async def hyperdx_verify(exchange: Exchange) -> web.StreamResponse:
     return web.Response(status=403, text=f"{verdict.reason}\n")
 
 
+async def no_events(exchange: Exchange) -> web.StreamResponse:
+    """POST /api/v1/events/query: Kubernetes events are not stored here, which 501 says (contract 1.12.5)."""
+    body = json_bytes({"title": "notImplemented", "message": "Kubernetes events are not stored here"})
+    return web.Response(status=501, body=body, content_type="application/json")
+
+
 async def places(exchange: Exchange) -> web.StreamResponse:
     """GET /api/places"""
     return exchange.answer({"places": [_place(place) for place in await exchange.storage.places(exchange.tenant)]})
@@ -117,8 +123,8 @@ def _place(place: Place) -> dict[str, str]:
 async def freshness(exchange: Exchange) -> web.StreamResponse:
     """GET /api/freshness"""
     now_unix_nano = int(exchange.api.clock_seconds() * 1e9)
-    found = []
-    for each in await exchange.storage.freshness(exchange.tenant):
+    found, tenant = [], exchange.tenant
+    for each in await exchange.storage.freshness(tenant):
         until = each.complete_until_unix_nano
         found.append(
             {
@@ -126,7 +132,8 @@ async def freshness(exchange: Exchange) -> web.StreamResponse:
                 "signal": each.signal,
                 "completeUntil": None if until is None else format_time(until),
                 "behindSeconds": None if until is None else round((now_unix_nano - until) / 1e9, 3),
-                "lastMinuteItems": each.last_minute_items,
+                # a whole organisation's number is for who may read the whole
+                "lastMinuteItems": each.last_minute_items if tenant.has_whole(each.org) else None,
             }
         )
     return exchange.answer({"freshness": found})

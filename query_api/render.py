@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import orjson
 
+from query_api.body import SlowBody
 from query_api.errors import (
     AnswerTooLarge,
     InvalidRequest,
@@ -38,6 +39,7 @@ _INVALID: Final = Failure(400, "invalidRequest", "OBS-L-12", "badRequest")
 _MISSING: Final = Failure(400, "missingParameter", "OBS-L-10", "badRequest")
 _INTERNAL: Final = Failure(500, "internalError", "OBS-L-25", "internalServerError")
 _FAILURES: Final[Mapping[type[QueryError], Failure]] = {
+    SlowBody: Failure(408, "requestTimeout", "OBS-L-28", "requestTimeout"),
     InvalidRequest: _INVALID,
     AnswerTooLarge: _INVALID,
     NotAuthenticated: Failure(401, "unauthorized", "OBS-AUTH-04", "unauthorized"),
@@ -50,6 +52,9 @@ _FAILURES: Final[Mapping[type[QueryError], Failure]] = {
 }
 
 
+_ESCAPES: Final = tuple((char.encode(), f"\\u{ord(char):04x}".encode()) for char in "<>&\u2028\u2029")
+
+
 def failure_of(error: Exception) -> Failure:
     """Anything that is not a `QueryError` is an internal error."""
     if isinstance(error, InvalidRequest) and error.is_missing:
@@ -58,9 +63,12 @@ def failure_of(error: Exception) -> Failure:
 
 
 def json_bytes(value: Any) -> bytes:
-    """As Go's encoder writes it: one line, `<`, `>` and `&` escaped (contract 1.1), so it may stand in a page."""
+    """As Go's encoder writes it: one line, `<`, `>`, `&` and JavaScript's line ends escaped (contract 1.1), so it may
+    stand in a page."""
     text = orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
-    return text.replace(b"<", b"\\u003c").replace(b">", b"\\u003e").replace(b"&", b"\\u0026")
+    for plain, escaped in _ESCAPES:
+        text = text.replace(plain, escaped)
+    return text
 
 
 def log_entry(row: LogRow, undefined_level: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Final
 from query_api import log_handlers, log_params, other_handlers, schemas, trace_handlers, trace_params
 from query_api.api import Parameter, Route
 from query_api.body import Member
+from query_api.costs import MONTHS
 from query_api.tenant import Action
 
 LINK: Final = (
@@ -13,7 +14,9 @@ LINK: Final = (
     Member("params", "string map", "Its query parameters."),
     Member("organizationId", "string", "Organisation the link is for, where the caller has several."),
 )
-MONTH: Final = Parameter("month", "YYYY-MM; default: the current month, UTC.", schema={"type": "string"})
+MONTH: Final = Parameter(
+    "month", "YYYY-MM; default: the current month, UTC.", schema={"type": "string", "pattern": MONTHS}
+)
 TIMES: Final = (
     Parameter("startTime", "RFC3339, inclusive.", is_required=True, schema=schemas.TIME),
     Parameter("endTime", "RFC3339, inclusive.", is_required=True, schema=schemas.TIME),
@@ -22,7 +25,11 @@ EXPORT: Final = (
     *TIMES,
     Parameter("projectId", "Project by name or id."),
     Parameter("organizationId", "Organisation by name or id."),
-    Parameter("componentIds", "Component by name or id; may be repeated.", schema=schemas.list_of(schemas.TEXT)),
+    Parameter(
+        "componentIds",
+        "Component by name or id; may be repeated.",
+        schema={**schemas.list_of(schemas.TEXT), "maxItems": log_params.MAX_NEEDLES},
+    ),
 )
 
 HEALTH: Final = Route(
@@ -227,9 +234,20 @@ PUBLIC_TRACES: Final = (
     ),
 )
 MAIN: Final = (*GEN_A, *OWN, PUBLIC_LOGS, *PUBLIC_TRACES)
+EVENTS: Final = Route(
+    "adapter events",
+    "POST",
+    "/api/v1/events/query",
+    other_handlers.no_events,
+    Action.LOGS,
+    "Kubernetes events: not here, and the Observer passes that on as 501.",
+    style="public",
+    is_heavy=False,
+)
 LOGS_ADAPTER: Final = (
     replace(HEALTH, handler=other_handlers.adapter_health),
     replace(PUBLIC_LOGS, name="adapter logs"),
+    EVENTS,
 )
 TRACING_ADAPTER: Final = (
     replace(HEALTH, handler=other_handlers.adapter_health, path="/healthz"),

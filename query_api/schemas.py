@@ -102,13 +102,14 @@ FRESHNESS: Final = exactly(
             signal=TEXT,
             completeUntil=or_null(TIME),
             behindSeconds=or_null(NUMBER),
-            lastMinuteItems=COUNT,
+            lastMinuteItems=or_null(COUNT),
         )
     )
 )
 URL: Final = exactly(url=TEXT)
 COSTS: Final = exactly(month=TEXT, organizations=list_of({"type": "object"}))
 HEALTH: Final = exactly(("timestamp",), status={"const": "healthy"}, timestamp=TIME)
+UNHEALTHY: Final = exactly(status={"const": "unhealthy"}, error=TEXT)
 ERRORS: Final[Mapping[str, Schema]] = {
     "observer": exactly(error=TEXT, code=TEXT, message=TEXT),
     "public": exactly(("errorCode",), title=TEXT, errorCode=TEXT, message=TEXT),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from query_api.body import Member
+from query_api.cursors import PATTERN, from_text
 from query_api.errors import InvalidRequest
 from query_api.gotime import optional_times, required_times
 from query_api.log_params import levels_of
@@ -14,21 +15,22 @@ MAX_PAGE: Final = 1000
 DEFAULT_PAGE: Final = 100
 MAX_RANGE_NANOSECONDS: Final = 30 * 86_400 * 1_000_000_000
 LEVELS: Final = ("DEBUG", "INFO", "WARN", "ERROR")
+ORDERS: Final = ("asc", "desc")
 
 SPANS: Final = (
     Member("startTime", "string", "RFC3339, inclusive.", format="date-time", is_required=True),
     Member("endTime", "string", "RFC3339, inclusive.", format="date-time", is_required=True),
     Member("serviceName", "string", "Service whose spans are asked for.", is_required=True),
-    Member("limit", "integer", f"1 to {MAX_SPANS}.", is_required=True),
-    Member("sortOrder", "string", "asc or desc, by start time.", is_required=True),
+    Member("limit", "integer", f"1 to {MAX_SPANS}.", is_required=True, bounds=(1, MAX_SPANS)),
+    Member("sortOrder", "string", "asc or desc, by start time.", is_required=True, values=ORDERS),
 )
 _TIMES: Final = (
     Member("startTime", "string", "RFC3339, inclusive.", format="date-time", is_required=True),
     Member("endTime", "string", "RFC3339, inclusive.", format="date-time", is_required=True),
 )
 _PAGE: Final = (
-    Member("limit", "integer", f"1 to {MAX_PAGE}; default {DEFAULT_PAGE}."),
-    Member("sortOrder", "string", "asc or desc, default desc."),
+    Member("limit", "integer", f"1 to {MAX_PAGE}; 0 is the default, {DEFAULT_PAGE}.", bounds=(0, MAX_PAGE)),
+    Member("sortOrder", "string", "asc or desc, default desc.", values=ORDERS),
 )
 # The logs adapter is given uids, the tracing adapter uids under the names' members (contract 1.12.5); both take both.
 SCOPE: Final = Member(
@@ -36,7 +38,7 @@ SCOPE: Final = Member(
     "object",
     "What to search; names and uids are both taken.",
     tuple(
-        Member(name, "string", text)
+        Member(name, "string", text, is_required=name == "namespace")
         for name, text in (
             ("namespace", "Organisation (the control plane's namespace)."),
             ("project", "Project."),
@@ -55,15 +57,21 @@ ADAPTER_LOGS: Final = (
     *_TIMES,
     SCOPE,
     *_PAGE,
-    Member("logLevels", "strings", f"Of {', '.join(LEVELS)}; ERROR finds FATAL as well."),
+    Member("logLevels", "strings", f"Of {', '.join(LEVELS)}; ERROR finds FATAL as well.", values=LEVELS),
     Member("searchPhrase", "string", "Part of the line, in any case."),
-    Member("cursor", "string", "X-Next-Cursor of the page before."),
+    Member("cursor", "string", "X-Next-Cursor of the page before.", pattern=PATTERN),
 )
 ADAPTER_TRACES: Final = (*_TIMES, SCOPE, *_PAGE)
 ADAPTER_SPANS: Final = (
     *(Member(each.name, each.kind, "RFC3339, inclusive; may be left out.", format=each.format) for each in _TIMES),
-    Member(SCOPE.name, SCOPE.kind, SCOPE.text, SCOPE.members),
-    *_PAGE,
+    Member(
+        SCOPE.name,
+        SCOPE.kind,
+        SCOPE.text,
+        tuple(Member(each.name, each.kind, each.text) for each in SCOPE.members),
+    ),
+    Member("limit", "integer", f"1 to {MAX_PAGE}; 0 is the default, {MAX_PAGE}.", bounds=(0, MAX_PAGE)),
+    Member("sortOrder", "string", "asc or desc, default asc.", values=ORDERS),
     Member("includeAttributes", "boolean", "With attributes and resource attributes."),
 )
 
@@ -71,7 +79,7 @@ ADAPTER_SPANS: Final = (
 def span_query(body: Mapping[str, Any]) -> SpanQuery:
     """Of POST /api/traces/component, checked in the contract's order (1.3, V6). Raises `InvalidRequest`."""
     start, end = required_times(body["startTime"], body["endTime"])
-    if body["sortOrder"] not in ("asc", "desc"):
+    if body["sortOrder"] not in ORDERS:
         raise InvalidRequest("sortOrder must be either 'asc' or 'desc'")
     if body["limit"] <= 0:
         raise InvalidRequest("limit must be a positive integer")
@@ -104,6 +112,7 @@ def adapter_log_query(body: Mapping[str, Any], undefined_level: str) -> LogQuery
         levels=levels_of(body["logLevels"], undefined_level),
         is_build=bool(build),
         build_id=build,
+        cursor=from_text(body["cursor"]) if body["cursor"] else None,
         **_page(body),
     )
 
@@ -162,6 +171,6 @@ def _page(body: Mapping[str, Any], default_limit: int = DEFAULT_PAGE, default_or
     if not 1 <= limit <= MAX_PAGE:
         raise InvalidRequest(f"limit must be from 1 to {MAX_PAGE}")
     order = body["sortOrder"] or default_order
-    if order not in ("asc", "desc"):
+    if order not in ORDERS:
         raise InvalidRequest("sortOrder must be either 'asc' or 'desc'")
     return {"limit": limit, "is_descending": order == "desc"}
