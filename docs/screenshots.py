@@ -1,4 +1,5 @@
-"""docs/page-logs.png and docs/page-trace.png: the page over an hour of the demo shop's telemetry, as `make docs` runs.
+"""docs/page-logs.png and docs/page-trace.png: the page over an hour of the demo shop's telemetry, made by
+`python -m docs.screenshots`.
 
 Everything is real: `headrace run` with its embedded ClickHouse, the demo's SDK, a browser. It takes about ten seconds.
 """
@@ -52,7 +53,7 @@ def sell(grpc_url: str, http_url: str) -> int:
 def stored_logs(port: int) -> int:
     """0 as well while the store is being made, or does not know yet how fresh it is."""
     url, asked = f"http://127.0.0.1:{port}/api/logs/org/acme", b'{"limit": 1}'
-    request = Request(url, asked, {"Content-Type": "application/json"})  # noqa: S310 - our own server
+    request = Request(url, asked, {"Content-Type": "application/json"})
     try:
         with urlopen(request, timeout=10) as answer:  # noqa: S310 - same
             return int(json.load(answer)["totalCount"]) if "X-Complete-Until" in answer.headers else 0

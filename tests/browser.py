@@ -19,9 +19,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+import pytest
 from playwright.async_api import Browser, async_playwright
 
-from tests.services import ROOT, Unavailable
+from tests.services import ROOT, Unavailable, skipped_if_unavailable
 
 PACKAGE: Final = "@sparticuz/chromium"
 VERSION: Final = "153.0.0"
@@ -46,6 +47,14 @@ FLAGS: Final = (
 FONTS: Final = """<?xml version="1.0"?>
 <fontconfig><dir>{home}/fonts</dir><dir>/usr/share/fonts</dir><cachedir>{home}/font-cache</cachedir></fontconfig>
 """
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A browser of its own for each test; where none can be had a loud skip, and with CI=true a failure."""
+    with skipped_if_unavailable():
+        async with open_browser() as opened:
+            yield opened
 
 
 @asynccontextmanager

@@ -30,7 +30,7 @@ let skewMilliseconds = 0;
 /** The server's time, unix milliseconds: a wrong clock here must not look in the wrong quarter of an hour. */
 export const now = () => Date.now() + skewMilliseconds;
 
-/** The JSON of an answer and what its headers say. Raises `ApiError`, or an AbortError once `signal` is given up. */
+/** The JSON of an answer and what its headers say. `path` is below that of the page. Raises `ApiError`, or an AbortError once `signal` is given up. */
 export async function ask(path, body = null, signal = null) {
   for (;;) {
     const response = await send(path, body, signal);
@@ -57,7 +57,7 @@ async function send(path, body, signal) {
   const signals = [AbortSignal.timeout(90_000), ...(signal ? [signal] : [])];
   const options = { headers, cache: "no-store", redirect: "error", signal: AbortSignal.any(signals) };
   try {
-    return await fetch(path, body ? { ...options, method: "POST", body: JSON.stringify(body) } : options);
+    return await fetch(`.${path}`, body ? { ...options, method: "POST", body: JSON.stringify(body) } : options);
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ApiError(0, "No answer from the server.");

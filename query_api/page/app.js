@@ -19,8 +19,7 @@ let view = new AbortController();
 /** Show a state. `isReplacing`: without a step for the back button. */
 function go(state, isReplacing = false) {
   const hash = format(state);
-  if (hash === location.hash) return;
-  history[isReplacing ? "replaceState" : "pushState"](null, "", hash);
+  if (hash !== location.hash) history[isReplacing ? "replaceState" : "pushState"](null, "", hash);
   show();
 }
 

@@ -38,13 +38,13 @@ export function openControls(navigate) {
   go = navigate;
   byId("controls").addEventListener("submit", (event) => {
     event.preventDefault();
-    search(false);
+    go({ ...state, phrase: byId("phrase").value });
   });
   openPlaces();
   byId("environment").addEventListener("change", (event) => go({ ...state, environment: event.target.value }));
   for (const radio of document.getElementsByName("range")) radio.addEventListener("change", () => chooseRange(radio.value));
   for (const name of ["from", "to"]) byId(name).addEventListener("change", chooseTimes);
-  byId("phrase").addEventListener("input", later(() => search(true), 450));
+  byId("phrase").addEventListener("input", later(search, 450));
   byId("levels").append(...LEVELS.map(levelChip));
   toggles("tail", "isLive");
   toggles("errors", "hasErrors");
@@ -59,9 +59,9 @@ function later(action, milliseconds) {
   };
 }
 
-function search(isReplacing) {
+function search() {
   const phrase = byId("phrase").value;
-  if (state?.view === "logs" && phrase !== state.phrase) go({ ...state, phrase }, isReplacing);
+  if (state.view === "logs" && phrase !== state.phrase) go({ ...state, phrase }, true);
 }
 
 function levelChip(level) {

@@ -142,9 +142,12 @@ class Logs {
     let wait = LIVE_MILLISECONDS;
     while (await this.rest(wait)) {
       if (document.hidden) continue;
-      const isDone = await this.attempt(() => this.poll(), () => this.poll());
-      wait = isDone ? LIVE_MILLISECONDS : Math.min(wait * 2, 30_000);
+      wait = (await this.look()) ? LIVE_MILLISECONDS : Math.min(wait * 2, 30_000);
     }
+  }
+
+  look() {
+    return this.attempt(() => this.look(), () => this.poll());
   }
 
   rest(milliseconds) {

@@ -60,7 +60,7 @@ class Trace {
     this.length = Number(end - this.start) || 1;
     this.services = [...new Set(this.spans.map((span) => span.service))].sort();
     this.rows = h("div", { class: "tree", role: "tree", "aria-label": "Spans" });
-    this.panel = h("aside", { class: "panel", "aria-label": "Span", "aria-live": "polite" });
+    this.panel = h("aside", { class: "panel", "aria-label": "Span" });
     roving(this.rows, ".span", (event, row) => this.key(event, row.node));
     this.rows.addEventListener("focusin", (event) => event.target.node && this.choose(event.target.node));
     this.rows.addEventListener("click", (event) => this.click(event));
