@@ -73,6 +73,7 @@ class Place:
             "HEADRACE_RECEIVE__GRPC_LISTEN": f"127.0.0.1:{ports.grpc}",
             "HEADRACE_RECEIVE__HTTP_LISTEN": f"127.0.0.1:{ports.http}",
             "HEADRACE_ADMIN__LISTEN": f"127.0.0.1:{free_port()}",
+            "HEADRACE_QUERY__LISTEN": "127.0.0.1:0",
             "HEADRACE_KAFKA__BOOTSTRAP_SERVERS": f'["{ports.kafka}"]',
             "HEADRACE_KAFKA__TOPIC_PREFIX": ports.prefix,
             "HEADRACE_KAFKA__GROUP_ID": f"{ports.prefix}deliver",

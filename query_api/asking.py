@@ -4,9 +4,13 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from query_api.errors import AnswerTooLarge, QueryError, QueryTimeout, StoreFailed, StoreUnavailable
+import orjson
+
+from query_api.errors import AnswerTooLarge, InvalidRequest, QueryError, QueryTimeout, StoreFailed, StoreUnavailable
 
 TOO_SLOW: Final = "the query did not finish in time: tighten the time range or name a component"
+# of one value or setting: http_max_field_value_size of ClickHouse, less what quoting may add to it
+MAX_VALUE_BYTES: Final = 120 << 10
 # src/Common/ErrorCodes.cpp of ClickHouse; numbers, never texts, survive upgrades.
 TIMEOUTS: Final = frozenset({158, 159, 160, 241, 307})
 TOO_LARGE: Final = frozenset({396})
@@ -17,6 +21,7 @@ UNAVAILABLE: Final[Mapping[int, str]] = {
     47: "schema",
     60: "schema",
     81: "schema",
+    164: "rights",
     192: "credentials",
     193: "credentials",
     194: "credentials",
@@ -43,6 +48,22 @@ class Question:
     max_rows_to_read: int
     max_memory_bytes: int
     max_result_bytes: int
+
+    @property
+    def parameters_bytes(self) -> int:
+        """About as many as the values take."""
+        return sum(len(str(value)) for value in self.parameters.values())
+
+    def check(self) -> None:
+        """Raises `AnswerTooLarge` or `InvalidRequest` for what a server would not take."""
+        try:
+            longest = max((len(orjson.dumps(value)) for value in self.parameters.values()), default=0)
+        except orjson.JSONEncodeError as error:  # half of a surrogate pair, which JSON can say and UTF-8 cannot
+            raise InvalidRequest("texts must be valid Unicode") from error
+        if longest > MAX_VALUE_BYTES:
+            raise AnswerTooLarge("too many places match, or a text is too long: name an organisation or a project")
+        if len(self.table_filters) > MAX_VALUE_BYTES:
+            raise AnswerTooLarge("this caller has too many roles on single components: give it roles on projects")
 
     def settings(self) -> dict[str, object]:
         """ClickHouse's settings for it: read-only, bounded, filtered."""

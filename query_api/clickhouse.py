@@ -5,16 +5,15 @@ table for exactly those, and, only if the page is full, count. The tenant is in 
 server adds to each table (`guard.py`), and in Python (`scoping.py`).
 """
 
+import json
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import orjson
-
 from query_api.asking import Asker, Question
 from query_api.errors import AnswerTooLarge
 from query_api.guard import table_filters
-from query_api.log_statement import log_filters
+from query_api.log_statement import log_filters, storable
 from query_api.scoping import Asked, Scope, Values, lookup, scope_of
 from query_api.statements import statement
 from query_api.storage import (
@@ -89,7 +88,7 @@ class ClickHouseStorage:
             return SpanPage()
         given, values = scope.filters()
         given |= {"service", "start", "end"}
-        values = {**values, "service": query.service, "start": query.start_unix_nano, "end": query.end_unix_nano}
+        values = {**values, "service": query.service, **_times(query.start_unix_nano, query.end_unix_nano)}
         return await self._span_page(tenant, given, values, query.limit, is_descending=query.is_descending)
 
     async def trace(self, tenant: Tenant, query: TraceSpansQuery) -> SpanPage:
@@ -98,8 +97,9 @@ class ClickHouseStorage:
         if scope is None:
             return SpanPage()
         given, values = scope.filters()
-        given |= {"trace_id", "attributes"} | _times_given(query.start_unix_nano, query.end_unix_nano)
-        values = {**values, "trace_id": query.trace_id, "start": query.start_unix_nano, "end": query.end_unix_nano}
+        times = _times(query.start_unix_nano, query.end_unix_nano)
+        given |= {"trace_id", "attributes", *times}
+        values = {**values, "trace_id": query.trace_id, **times}
         return await self._span_page(tenant, given, values, query.limit, is_descending=query.is_descending)
 
     async def span(self, tenant: Tenant, trace_id: str, span_id: str) -> Span | None:
@@ -120,7 +120,7 @@ class ClickHouseStorage:
             return TracePage()
         given, values = scope.filters()
         given |= {"start", "end"}
-        values = {**values, "start": query.start_unix_nano, "end": query.end_unix_nano}
+        values = {**values, **_times(query.start_unix_nano, query.end_unix_nano)}
         direction = {"down"} if query.is_descending else {"up"}
         page = {**values, "readable_orgs": values["orgs"], "limit": query.limit}
         rows = await self._rows(tenant, "traces", given | direction, page)
@@ -135,10 +135,10 @@ class ClickHouseStorage:
         return [place for place in found if tenant.covers(place.org, place.project, place.component)]
 
     async def usage(self, tenant: Tenant, start_unix_nano: int, end_unix_nano: int) -> Sequence[Usage]:
-        span = {"start": start_unix_nano, "end": end_unix_nano}
+        span = _times(start_unix_nano, end_unix_nano)
         values = {**_tenant_values(tenant), **span}
-        logs = await self._rows(tenant, "usage_logs", (), values)
-        spans = await self._rows(tenant, "usage_spans", (), values)
+        logs = [row for row in await self._rows(tenant, "usage_logs", (), values) if tenant.covers(*row[:3])]
+        spans = [row for row in await self._rows(tenant, "usage_spans", (), values) if tenant.covers(*row[:3])]
         stored = {"database": self._database, **span}
         sizes = await self._rows(EVERYTHING, "stored_bytes", (), stored)
         totals = await self._rows(EVERYTHING, "stored_rows", (), stored)
@@ -147,9 +147,13 @@ class ClickHouseStorage:
     async def query_use(self, tenant: Tenant, start_unix_nano: int, end_unix_nano: int) -> Sequence[QueryUse]:
         if not (await self._rows(EVERYTHING, "has_query_log", (), {}))[0][0]:
             return []
-        values = {**_tenant_values(tenant), "start": start_unix_nano, "end": end_unix_nano}
+        values = {**_tenant_values(tenant), **_times(start_unix_nano, end_unix_nano)}
         rows = await self._rows(tenant, "query_use", (), values)
-        return [QueryUse(org, int(count), float(wall), float(cpu), int(read)) for org, count, wall, cpu, read in rows]
+        return [
+            QueryUse(org, int(count), float(wall), float(cpu), int(read))
+            for org, count, wall, cpu, read in rows
+            if tenant.is_unbound or org in tenant.orgs
+        ]
 
     async def freshness(self, tenant: Tenant) -> Sequence[Freshness]:
         until = {str(signal): int(at) for signal, at in await self._rows(tenant, "freshness", (), {})}
@@ -186,38 +190,44 @@ class ClickHouseStorage:
 
     async def _total(self, tenant: Tenant, name: str, given: Collection[str], values: Values) -> tuple[int, bool]:
         cap = self._limits.total_cap
-        total = int((await self._rows(tenant, name, given, {**values, "cap": cap}))[0][0])
-        return total, total >= cap
+        total = int((await self._rows(tenant, name, given, {**values, "cap": cap + 1}))[0][0])
+        return min(total, cap), total > cap
 
     async def _rows(self, tenant: Tenant, name: str, given: Collection[str], values: Values) -> list[Row]:
         return await self._asker.rows(self._question(tenant, name, given, values))
 
     def _question(self, tenant: Tenant, name: str, given: Collection[str], values: Values) -> Question:
-        orgs = tenant.orgs
-        return Question(
-            sql=statement(name, self._database, given),
-            parameters={key: value for key, value in values.items() if value is not None},
-            table_filters=table_filters(tenant, self._database),
-            log_comment=orjson.dumps(
-                {"by": "headrace", "statement": name, "org": orgs[0] if len(orgs) == 1 else ""}
-            ).decode(),
+        sql = statement(name, self._database, given)
+        question = Question(
+            sql=sql,
+            parameters=values,
+            table_filters=table_filters(tenant, self._database, sql),
+            log_comment=json.dumps({"by": "headrace", "statement": name, "org": _charged(tenant, values)}),
             max_execution_seconds=self._limits.max_execution_seconds,
             max_rows_to_read=self._limits.max_rows_to_read,
             max_memory_bytes=self._limits.max_memory_bytes,
             max_result_bytes=self._limits.max_result_bytes,
         )
+        question.check()
+        return question
 
 
 def _asked_of_logs(query: LogQuery) -> Asked:
     return Asked(query.organization, query.project, query.components, query.environment)
 
 
+def _charged(tenant: Tenant, values: Values) -> str:
+    """Whose question it is, for the costs: the one organisation it reads; none where it reads several."""
+    orgs = values.get("orgs") or tenant.orgs
+    return str(orgs[0]) if isinstance(orgs, list | tuple) and len(orgs) == 1 else ""
+
+
 def _tenant_values(tenant: Tenant) -> Values:
     return {"orgs": list(tenant.orgs), "is_unbound": tenant.is_unbound}
 
 
-def _times_given(start: int | None, end: int | None) -> set[str]:
-    return {name for name, at in (("start", start), ("end", end)) if at is not None}
+def _times(start: int | None, end: int | None) -> dict[str, int]:
+    return {name: storable(at) for name, at in (("start", start), ("end", end)) if at is not None}
 
 
 def _order(query: LogQuery, scope: Scope) -> set[str]:

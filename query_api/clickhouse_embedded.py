@@ -22,6 +22,9 @@ BLOCK_ROWS: Final = 2000
 # of an answer that is taken whole because it cannot be streamed here
 MAX_BLOCKS_BYTES: Final = 256 << 20
 
+# settings are part of the text here
+MAX_QUERY_BYTES: Final = 4 << 20
+
 
 @asynccontextmanager
 async def open_embedded(data_path: Path, threads: int) -> AsyncIterator["EmbeddedAsker"]:
@@ -74,7 +77,7 @@ class EmbeddedAsker:
         if client is None:
             self._data_path.mkdir(parents=True, exist_ok=True)
             client = clickhouse_connect.get_client(
-                interface="chdb", path=str(self._data_path), settings={"readonly": 2}
+                interface="chdb", path=str(self._data_path), settings={"readonly": 2, "max_query_size": MAX_QUERY_BYTES}
             )
             self._mine.client = client
             self._clients.append(client)

@@ -29,6 +29,8 @@ Call = Callable[[Any], Awaitable[T]]
 PULSE_SECONDS: Final = 0.4
 PULSE_TIMEOUT_SECONDS: Final = 1.2
 RETRY_SECONDS: Final = 1.0
+# of values in a URL, where quoting may take three times as much; servers and proxies take some 8 KiB at least
+MAX_URL_BYTES: Final = 1500
 # beyond the server's own limit on a question, which is the one that should end it
 SPARE_SECONDS: Final = 5.0
 
@@ -73,20 +75,22 @@ class ServerAsker:
 
     async def rows(self, question: Question) -> list[list[Any]]:
         """As `Asker.rows`."""
-        body = await self._ask(lambda client: client.raw_query(question.sql, **_options(question)))
+        _, body = await self._ask(
+            lambda client: _prepared(client, question).raw_query(question.sql, **_options(question))
+        )
         return [orjson.loads(line) for line in body.splitlines()]
 
     async def blocks(self, question: Question) -> AsyncIterator[list[list[Any]]]:
         """As `Asker.blocks`. An answer that breaks off raises, whatever came before."""
-        stream = await self._ask(lambda client: client.raw_stream(question.sql, **_options(question)))
+        host, stream = await self._ask(
+            lambda client: _prepared(client, question).raw_stream(question.sql, **_options(question))
+        )
         rest = b""
         async with stream:
             chunks = stream.gen
             while True:
-                try:
+                async with host.until_lost():
                     chunk = await anext(chunks, None)
-                except (ClientError, OSError, TimeoutError) as error:
-                    raise StoreUnavailable("the store went away while it answered", reason="connection") from error
                 if chunk is None:
                     break
                 rows, rest = complete_rows(rest + chunk)
@@ -95,14 +99,15 @@ class ServerAsker:
         if rest:
             raise failure_in(rest)
 
-    async def _ask(self, call: Call[T]) -> T:
-        """The first answer of a host. Raises what the hosts said last."""
+    async def _ask(self, call: Call[T]) -> "tuple[_Host, T]":
+        """The first answer of a host, and the host. Raises what the hosts said last."""
         loop, attempt, last = asyncio.get_running_loop(), 0, None
         deadline = loop.time() + RETRY_SECONDS
         while True:
             for host in [each for each in self._hosts if not each.is_lost]:
                 try:
-                    return await host.ask(call)
+                    async with host.until_lost():
+                        return host, await call(await host.connected())
                 except StoreUnavailable as error:
                     last = error
                     if error.reason != "connection":
@@ -125,12 +130,14 @@ class _Host:
         self._connecting = asyncio.Lock()
         self._running: set[asyncio.Timeout] = set()
 
-    async def ask(self, call: Call[T]) -> T:
-        """Raises the errors of `error_of`; `StoreUnavailable` as soon as the host is found lost."""
+    @asynccontextmanager
+    async def until_lost(self) -> AsyncIterator[None]:
+        """Around waiting for it. Raises the errors of `error_of`; `StoreUnavailable` as soon as the host is lost."""
+        waiting = asyncio.timeout(None)
         try:
-            async with asyncio.timeout(None) as waiting:
+            async with waiting:
                 self._running.add(waiting)
-                return await call(await self._connected())
+                yield
         except TimeoutError as error:
             raise StoreUnavailable("the store does not answer", reason="connection") from error
         except (ClickHouseError, ClientError, OSError) as error:
@@ -157,7 +164,7 @@ class _Host:
     async def _answers(self) -> bool:
         try:
             async with asyncio.timeout(PULSE_TIMEOUT_SECONDS):
-                client = await self._connected()
+                client = await self.connected()
                 return bool(await client.ping(PULSE_TIMEOUT_SECONDS))
         except (TimeoutError, ClickHouseError, ClientError, OSError):
             return False
@@ -166,7 +173,7 @@ class _Host:
         for waiting in self._running:
             waiting.reschedule(0)
 
-    async def _connected(self) -> Any:
+    async def connected(self) -> Any:
         async with self._connecting:
             if self._client is None:
                 self._client = await _connect(*self._address, self._settings)
@@ -190,7 +197,6 @@ async def _connect(host: str, port: int, settings: ServerSettings) -> Any:
         "compress": False,  # hosts are near, and answers small
         "query_retries": 0,  # retrying is done here, over all hosts
         "autogenerate_session_id": False,  # sessions would forbid questions side by side
-        "form_encode_query_params": True,  # a long list of places does not fit a URL
         "connector_limit": settings.max_connections + 1,  # one for the pulse
         "connector_limit_per_host": settings.max_connections + 1,
     }
@@ -198,6 +204,15 @@ async def _connect(host: str, port: int, settings: ServerSettings) -> Any:
         path: Path | None = getattr(settings, name)
         options[name] = str(path) if path is not None else None
     return await create_async_client(**options)
+
+
+def _prepared(client: Any, question: Question) -> Any:
+    """Parameters travel in the URL, or as a form if they are long. A form costs twice the CPU of a whole request.
+
+    The client reads this once, before it first gives way to another task.
+    """
+    client.form_encode_query_params = len(question.table_filters) + question.parameters_bytes > MAX_URL_BYTES
+    return client
 
 
 def _options(question: Question) -> dict[str, Any]:

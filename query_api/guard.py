@@ -5,6 +5,8 @@ filtered as well. It is the second lock: every statement names the tenant's orga
 so nothing in a name can end the literal it is in.
 """
 
+import re
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
@@ -15,41 +17,51 @@ PLACE_TABLES: Final = ("otel_logs", "otel_traces", "places")
 ORG_TABLES: Final = {"otel_traces_trace_id_ts": "OrgId", "ingest_ledger": "org"}
 
 
-def table_filters(tenant: Tenant, database: str) -> str:
-    """The setting's value; empty where the tenant reads everything. A tenant without grants reads no row."""
+def table_filters(tenant: Tenant, database: str, sql: str) -> str:
+    """The setting's value for a question of this text; empty where the tenant reads everything.
+
+    Each table that the text so much as mentions is filtered; a tenant without grants reads no row of any.
+    """
     if tenant.is_unbound:
         return ""
-    filters = {table: _places(tenant.grants) for table in PLACE_TABLES}
-    filters |= {table: _orgs(column, tenant.orgs) for table, column in ORG_TABLES.items()}
+    mentioned = set(re.findall(r"\w+", sql))
+    filters = {table: _places(tenant.grants) for table in PLACE_TABLES if table in mentioned}
+    filters |= {table: _orgs(column, tenant.orgs) for table, column in ORG_TABLES.items() if table in mentioned}
     inner = ", ".join(f"'{database}.{table}': '{_quoted(text)}'" for table, text in filters.items())
     return f"{{{inner}}}"
 
 
 def _places(grants: Iterable[Grant]) -> str:
     """True for the rows of these places, as an expression without any text of theirs in it."""
-    whole = [f"({_hex(grant.org)})" for grant in grants if not grant.project]
-    projects = [f"({_hex(grant.org, grant.project)})" for grant in grants if grant.project and not grant.component]
-    components = [f"({_hex(grant.org, grant.project, grant.component)})" for grant in grants if grant.component]
-    cases = [
-        f"{columns} IN ({', '.join(values)})"
-        for columns, values in (
-            ("OrgId", whole),
-            ("(OrgId, ProjectId)", projects),
-            ("(OrgId, ProjectId, ComponentId)", components),
-        )
-        if values
+    whole, projects, components = (
+        set[str](),
+        defaultdict[str, set[str]](set),
+        defaultdict[tuple[str, str], set[str]](set),
+    )
+    for grant in grants:
+        if grant.component:
+            components[grant.org, grant.project].add(grant.component)
+        elif grant.project:
+            projects[grant.org].add(grant.project)
+        else:
+            whole.add(grant.org)
+    cases = [f"OrgId IN ({_hex(whole)})"] if whole else []
+    cases += [f"OrgId = {_hex([org])} AND ProjectId IN ({_hex(each)})" for org, each in projects.items()]
+    cases += [
+        f"OrgId = {_hex([org])} AND ProjectId = {_hex([project])} AND ComponentId IN ({_hex(each)})"
+        for (org, project), each in components.items()
     ]
     return " OR ".join(cases) or "0"
 
 
 def _orgs(column: str, orgs: Iterable[str]) -> str:
     """The ledger's rows of no organisation say how far the store is; they count nobody's items."""
-    values = [_hex(org) for org in orgs] + (["''"] if column == "org" else [])
-    return f"{column} IN ({', '.join(values)})" if values else "0"
+    values = [*orgs, *([""] if column == "org" else [])]
+    return f"{column} IN ({_hex(values)})" if values else "0"
 
 
-def _hex(*values: str) -> str:
-    return ", ".join(f"unhex('{value.encode('utf-8', 'surrogatepass').hex()}')" for value in values)
+def _hex(values: Iterable[str]) -> str:
+    return ", ".join(f"unhex('{value.encode('utf-8', 'surrogatepass').hex()}')" for value in sorted(values))
 
 
 def _quoted(text: str) -> str:

@@ -1,10 +1,14 @@
 """A `LogQuery` as the lines and parameters of the log statements. Pure."""
 
+from typing import Final
+
 import orjson
 
 from query_api.phrases import inner_words
 from query_api.scoping import Scope, Values
 from query_api.storage import LogQuery
+
+DAY_NANO: Final = 86_400_000_000_000
 
 
 def log_filters(query: LogQuery, scope: Scope) -> tuple[set[str], Values]:
@@ -32,6 +36,11 @@ def log_filters(query: LogQuery, scope: Scope) -> tuple[set[str], Values]:
     return given, values
 
 
+def storable(unix_nano: int) -> int:
+    """The nearest time that the store can compare its times with, two days away from where it would wrap around."""
+    return min(max(unix_nano, -DAY_NANO), 2**63 - 1 - 2 * DAY_NANO)
+
+
 def _add_times(query: LogQuery, given: set[str], values: dict[str, object]) -> None:
     start, end = query.start_unix_nano, query.end_unix_nano
     if (cursor := query.cursor) is not None:
@@ -44,7 +53,7 @@ def _add_times(query: LogQuery, given: set[str], values: dict[str, object]) -> N
     for name, at in (("start", start), ("end", end)):
         if at is not None:
             given.add(name)
-            values[name] = at
+            values[name] = storable(at)
 
 
 def _add_phrase(phrase: str, given: set[str], values: dict[str, object]) -> None:

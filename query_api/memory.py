@@ -2,8 +2,11 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from query_api.fields import has_label, value_of
+from query_api.phrases import contains
+from query_api.scoping import Asked
 from query_api.storage import (
     Freshness,
     LogPage,
@@ -24,6 +27,7 @@ from query_api.tenant import Tenant
 
 NAME_KEYS = ("organization.name", "project.name", "component.name", "environment.name")
 Item = LogRow | Span
+DAY_NANO: Final = 86_400_000_000_000
 
 
 @dataclass(slots=True)
@@ -36,13 +40,14 @@ class MemoryStorage:
     total_cap: int = 1_000_000
 
     async def logs(self, tenant: Tenant, query: LogQuery) -> LogPage:
-        found = [row for row in self.log_rows if _may_read(tenant, row) and _log_matches(row, query)]
+        places = self._places(tenant, Asked(query.organization, query.project, query.components, query.environment))
+        readable = [row for row in self.log_rows if _may_read(tenant, row) and places.have(row)]
+        found = [row for row in readable if _log_matches(row, query)]
         found.sort(key=lambda row: row.position, reverse=query.is_descending)
         rows, cursor = found, query.cursor
         if cursor is not None:
             rows = [row for row in found if (row.position < cursor if query.is_descending else row.position > cursor)]
-        total = min(len(found), self.total_cap)
-        return LogPage(rows[: query.limit], total, total == self.total_cap)
+        return LogPage(rows[: query.limit], *self._counted(len(found), query.limit))
 
     async def export_logs(self, tenant: Tenant, query: LogQuery, max_rows: int) -> AsyncIterator[Sequence[LogRow]]:
         page = await self.logs(tenant, replace(query, is_descending=False, limit=max_rows, cursor=None))
@@ -58,11 +63,12 @@ class MemoryStorage:
         return self._span_page(found, query.limit, is_descending=query.is_descending)
 
     async def trace(self, tenant: Tenant, query: TraceSpansQuery) -> SpanPage:
+        places = self._places(tenant, _asked(query))
         found = [
             span
             for span in self._readable_spans(tenant)
             if span.trace_id == query.trace_id
-            and _is_named(span, query.organization, query.project, query.component, query.environment)
+            and places.have(span)
             and _is_within(span.start_unix_nano, query.start_unix_nano, query.end_unix_nano)
         ]
         return self._span_page(found, query.limit, is_descending=query.is_descending)
@@ -72,25 +78,26 @@ class MemoryStorage:
         return next((span for span in spans if (span.trace_id, span.span_id) == (trace_id, span_id)), None)
 
     async def traces(self, tenant: Tenant, query: TraceQuery) -> TracePage:
-        readable = self._readable_spans(tenant)
+        places = self._places(tenant, _asked(query))
+        readable = [span for span in self._readable_spans(tenant) if span.trace_id and span.org in places.orgs]
+        start, end = query.start_unix_nano, query.end_unix_nano
         touched: dict[str, list[int]] = {}
         for span in readable:
-            is_asked = _is_named(span, query.organization, query.project, query.component, query.environment)
-            if is_asked and span.trace_id and query.start_unix_nano <= span.start_unix_nano <= query.end_unix_nano:
+            if places.have(span) and start <= span.start_unix_nano <= end:
                 touched.setdefault(span.trace_id, []).append(span.start_unix_nano)
         edge: Callable[[list[int]], int] = max if query.is_descending else min
         order = sorted(touched, key=lambda name: (edge(touched[name]), name), reverse=query.is_descending)
-        orgs = {span.org for span in readable if span.trace_id in touched and _is_asked(span, query)}
-        found = [
-            _summary([span for span in readable if span.trace_id == name and span.org in orgs])
-            for name in order[: query.limit]
-        ]
+        near = [span for span in readable if start - DAY_NANO <= span.start_unix_nano <= end + DAY_NANO]
+        found = [_summary([span for span in near if span.trace_id == name]) for name in order[: query.limit]]
         found.sort(key=lambda trace: (trace.start_unix_nano, trace.trace_id), reverse=query.is_descending)
-        total = min(len(order), self.total_cap)
-        return TracePage(found, total, total == self.total_cap)
+        return TracePage(found, *self._counted(len(order), query.limit))
 
     async def places(self, tenant: Tenant) -> Sequence[Place]:
-        return sorted({_place(row) for row in self._readable(tenant)})
+        found = {}
+        for row in self._readable(tenant):  # the names that came last
+            place = _place(row)
+            found[place.org, place.project, place.component, place.environment, place.service] = place
+        return sorted(found.values())
 
     async def usage(self, tenant: Tenant, start_unix_nano: int, end_unix_nano: int) -> Sequence[Usage]:
         found: dict[tuple[str, str, str], Usage] = {}
@@ -131,10 +138,42 @@ class MemoryStorage:
         rows: list[Item] = [*self.log_rows, *self.span_rows]
         return [row for row in rows if _may_read(tenant, row)]
 
+    def _places(self, tenant: Tenant, asked: Asked) -> "_Places":
+        rows = [row for row in self._readable(tenant) if _is_named(row, asked)]
+        return _Places(
+            asked,
+            {row.org for row in rows},
+            {(row.org, row.project) for row in rows},
+            {(row.org, row.project, row.component) for row in rows},
+            {(row.org, row.environment) for row in rows},
+        )
+
     def _span_page(self, found: list[Span], limit: int, *, is_descending: bool) -> SpanPage:
         found.sort(key=lambda span: (span.start_unix_nano, span.trace_id, span.span_id), reverse=is_descending)
-        total = min(len(found), self.total_cap)
-        return SpanPage(found[:limit], total, total == self.total_cap)
+        return SpanPage(found[:limit], *self._counted(len(found), limit))
+
+    def _counted(self, found: int, limit: int) -> tuple[int, bool]:
+        total = max(min(found, self.total_cap), min(found, limit))
+        return total, found > total
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """The ids that names stand for, each among those of its organisation; a row need not bear the name itself."""
+
+    asked: Asked
+    orgs: set[str]
+    projects: set[tuple[str, str]]
+    components: set[tuple[str, str, str]]
+    environments: set[tuple[str, str]]
+
+    def have(self, row: Item) -> bool:
+        return (
+            row.org in self.orgs
+            and (not self.asked.project or (row.org, row.project) in self.projects)
+            and (not self.asked.components or (row.org, row.project, row.component) in self.components)
+            and (not self.asked.environment or (row.org, row.environment) in self.environments)
+        )
 
 
 def _may_read(tenant: Tenant, row: Item) -> bool:
@@ -149,24 +188,25 @@ def _is_within(at: int, start: int | None, end: int | None) -> bool:
     return (start is None or at >= start) and (end is None or at <= end)
 
 
-def _is_named(row: Item, organization: str, project: str, component: str, environment: str) -> bool:
+def _asked(query: TraceQuery | TraceSpansQuery) -> Asked:
+    return Asked(query.organization, query.project, (query.component,) if query.component else (), query.environment)
+
+
+def _is_named(row: Item, asked: Asked) -> bool:
     """Names and ids are both taken; what is empty is not asked for."""
-    asked, ids = (organization, project, component, environment), (row.org, row.project, row.component, row.environment)
+    wanted = ((asked.organization,), (asked.project,), asked.components, (asked.environment,))
+    ids = (row.org, row.project, row.component, row.environment)
     names = [row.resource.get(key, "") for key in NAME_KEYS]
-    return all(not want or want in (known, name) for want, known, name in zip(asked, ids, names, strict=True))
-
-
-def _is_asked(span: Span, query: TraceQuery) -> bool:
-    return _is_named(span, query.organization, query.project, query.component, query.environment)
+    return all(
+        not any(want) or known in want or name in want for want, known, name in zip(wanted, ids, names, strict=True)
+    )
 
 
 def _log_matches(row: LogRow, query: LogQuery) -> bool:
-    components = query.components or ("",)
     return (
-        any(_is_named(row, query.organization, query.project, name, query.environment) for name in components)
-        and _is_within(row.position.time_unix_nano, query.start_unix_nano, query.end_unix_nano)
+        _is_within(row.position.time_unix_nano, query.start_unix_nano, query.end_unix_nano)
         and (not query.levels or row.level in query.levels)
-        and query.phrase.lower() in row.body.lower()
+        and contains(row.body, query.phrase)
         and _fields_match(row, query)
         and all(has_label(row.resource, key, value) for key, value in query.labels)
         and _gateway_matches(row, query)

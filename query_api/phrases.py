@@ -18,4 +18,11 @@ def inner_words(phrase: str) -> list[str]:
 
 def _lower(text: str) -> str:
     """As ClickHouse's `lower`: ASCII only."""
-    return text.encode().lower().decode()
+    return text.encode("utf-8", "surrogatepass").lower().decode("utf-8", "surrogatepass")
+
+
+def contains(body: str, phrase: str) -> bool:
+    """What a phrase means: an ASCII phrase takes ASCII letters in either case, any other takes each letter's two."""
+    if phrase.isascii():
+        return _lower(phrase) in _lower(body)
+    return phrase.lower() in body.lower()

@@ -93,7 +93,7 @@ class Scope:
             values |= {"project": projects[0][1]} if len(projects) == 1 else {"projects": projects}
         if self.depth.by_environment:
             given.add("environments")
-            values["environments"] = sorted({row[3] for row in self.rows})
+            values["environments"] = sorted({(row[0], row[3]) for row in self.rows})
         return given, values
 
 

@@ -40,7 +40,7 @@ SCOPE: Final = Member(
         for name, text in (
             ("namespace", "Organisation (the control plane's namespace)."),
             ("project", "Project."),
-            ("component", "Component; its project has to be there as well."),
+            ("component", "Component."),
             ("environment", "Environment."),
             ("projectUid", "Project by uid."),
             ("componentUid", "Component by uid."),
@@ -147,8 +147,6 @@ def _places(scope: Mapping[str, Any]) -> dict[str, str]:
     places = {name: scope[f"{name}Uid"] or scope[name] for name in ("project", "component", "environment")}
     if scope["workflowRunName"] and any(places.values()):
         raise InvalidRequest("searchScope: workflowRunName cannot be combined with project, component or environment")
-    if scope["component"] and not places["project"]:
-        raise InvalidRequest("searchScope: component needs its project")
     return places
 
 

@@ -39,6 +39,7 @@ class Program:
     grpc_port: int = field(default_factory=free_port)
     http_port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
+    query_port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -52,6 +53,7 @@ class Program:
             "HEADRACE_RECEIVE__GRPC_LISTEN": f"127.0.0.1:{self.grpc_port}",
             "HEADRACE_RECEIVE__HTTP_LISTEN": f"127.0.0.1:{self.http_port}",
             "HEADRACE_ADMIN__LISTEN": f"127.0.0.1:{self.admin_port}",
+            "HEADRACE_QUERY__LISTEN": f"127.0.0.1:{self.query_port}",
             **self.settings,
         }
 

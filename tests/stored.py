@@ -1,4 +1,4 @@
-"""Telemetry as the enricher leaves it, to be put into any store: OTLP -> Arrow -> a sink, or rows of the memory storage."""
+"""Telemetry as the enricher leaves it, for any store: OTLP -> Arrow -> a sink, or rows of the memory storage."""
 
 import itertools
 import uuid
@@ -114,7 +114,7 @@ class Stored:
                 record = scope.log_records.add(
                     time_unix_nano=log.at,
                     severity_text=log.severity,
-                    severity_number=log.number,  # type: ignore[arg-type]
+                    severity_number=log.number,
                     trace_id=bytes.fromhex(log.trace_id),
                     span_id=bytes.fromhex(log.span_id),
                 )
@@ -134,7 +134,7 @@ class Stored:
                     trace_id=bytes.fromhex(span.trace_id),
                     span_id=bytes.fromhex(span.span_id),
                     parent_span_id=bytes.fromhex(span.parent),
-                    kind=KINDS[span.kind],  # type: ignore[arg-type]
+                    kind=KINDS[span.kind],
                     start_time_unix_nano=span.at,
                     end_time_unix_nano=span.at + span.duration,
                 )

@@ -47,6 +47,10 @@ def demo(settings: Settings, orders: int, timeout_seconds: float) -> int:
         time.sleep(POLL_SECONDS)
     _progress("")
     _report(ask, database, run, time.monotonic() - sent_at)
+    _say(
+        f"\nlook for yourself: http://{settings.query.listen}/, or"
+        "\n  headrace logs org acme --since 15m\n  headrace traces component frontend --org acme"
+    )
     return 0
 
 

@@ -146,6 +146,11 @@ def _component(place: Place, run: str, grpc_endpoint: str, http_endpoint: str) -
             "openchoreo.dev/project": place.project,
             "openchoreo.dev/component": place.component,
             "openchoreo.dev/environment": place.environment,
+            "k8s.namespace.name": f"dp-{place.organization}-{place.project}-{place.environment}",
+            "k8s.pod.name": f"{place.component}-5d8f7c9b6-x2x1f",
+            "k8s.pod.uid": str(uuid.uuid5(uuid.NAMESPACE_URL, place.component)),
+            "k8s.container.name": "main",
+            "k8s.pod.labels.version": "v1.4.2",
             RUN_ATTRIBUTE: run,
         }
     )

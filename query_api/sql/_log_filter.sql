@@ -5,7 +5,7 @@ WHERE OrgId IN {orgs:Array(String)}
   AND ComponentId = {component:String}                                                                 --if component
   AND (OrgId, ProjectId) IN {projects:Array(Tuple(String, String))}                                    --if projects
   AND (OrgId, ProjectId, ComponentId) IN {components:Array(Tuple(String, String, String))}             --if components
-  AND EnvironmentId IN {environments:Array(String)}                                                    --if environments
+  AND (OrgId, EnvironmentId) IN {environments:Array(Tuple(String, String))}                            --if environments
   AND Timestamp >= fromUnixTimestamp64Nano({start:Int64})                                              --if start
   AND Timestamp <= fromUnixTimestamp64Nano({end:Int64})                                                --if end
   AND Level IN {levels:Array(String)}                                                                  --if levels

@@ -22,23 +22,23 @@ SETTINGS index_granularity = 1024, $window;
 CREATE MATERIALIZED VIEW IF NOT EXISTS $database.places_of_logs_mv$on_cluster
 TO $database.places
 AS SELECT OrgId, ProjectId, ComponentId, EnvironmentId, ServiceName,
-    any(ResourceAttributes)['organization.name'] AS OrgName, any(ResourceAttributes)['project.name'] AS ProjectName,
-    any(ResourceAttributes)['component.name'] AS ComponentName,
-    any(ResourceAttributes)['environment.name'] AS EnvironmentName,
+    ResourceAttributes['organization.name'] AS OrgName, ResourceAttributes['project.name'] AS ProjectName,
+    ResourceAttributes['component.name'] AS ComponentName,
+    ResourceAttributes['environment.name'] AS EnvironmentName,
     min(if(toUnixTimestamp(ReceivedAt) = 0, now(), toDateTime(ReceivedAt))) AS FirstSeen,
     max(if(toUnixTimestamp(ReceivedAt) = 0, now(), toDateTime(ReceivedAt))) AS LastSeen
 FROM $database.otel_logs
-GROUP BY OrgId, ProjectId, ComponentId, EnvironmentId, ServiceName;
+GROUP BY OrgId, ProjectId, ComponentId, EnvironmentId, ServiceName, OrgName, ProjectName, ComponentName, EnvironmentName;
 CREATE MATERIALIZED VIEW IF NOT EXISTS $database.places_of_traces_mv$on_cluster
 TO $database.places
 AS SELECT OrgId, ProjectId, ComponentId, EnvironmentId, ServiceName,
-    any(ResourceAttributes)['organization.name'] AS OrgName, any(ResourceAttributes)['project.name'] AS ProjectName,
-    any(ResourceAttributes)['component.name'] AS ComponentName,
-    any(ResourceAttributes)['environment.name'] AS EnvironmentName,
+    ResourceAttributes['organization.name'] AS OrgName, ResourceAttributes['project.name'] AS ProjectName,
+    ResourceAttributes['component.name'] AS ComponentName,
+    ResourceAttributes['environment.name'] AS EnvironmentName,
     min(if(toUnixTimestamp(ReceivedAt) = 0, now(), toDateTime(ReceivedAt))) AS FirstSeen,
     max(if(toUnixTimestamp(ReceivedAt) = 0, now(), toDateTime(ReceivedAt))) AS LastSeen
 FROM $database.otel_traces
-GROUP BY OrgId, ProjectId, ComponentId, EnvironmentId, ServiceName;
+GROUP BY OrgId, ProjectId, ComponentId, EnvironmentId, ServiceName, OrgName, ProjectName, ComponentName, EnvironmentName;
 -- What was there before; by id only, for reading every row's attributes would take hours on a large table.
 INSERT INTO $database.places (OrgId, ProjectId, ComponentId, EnvironmentId, ServiceName, FirstSeen, LastSeen)
 SELECT OrgId, ProjectId, ComponentId, EnvironmentId, ServiceName, min(toDateTime(Timestamp)), max(toDateTime(Timestamp))

@@ -5,7 +5,7 @@ Subclasses say how to open a storage. The other parts are storage_logs.py, stora
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import fields
 from typing import Any, Final, Protocol
 
@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from query_api.errors import QueryError
-from query_api.storage import LogQuery, LogRow, Position, Span, SpanQuery, StorageProvider, TraceQuery, TraceSpansQuery
+from query_api.errors import AnswerTooLarge, InvalidRequest
+from query_api.storage import LogQuery, LogRow, Position, SpanQuery, StorageProvider, TraceQuery, TraceSpansQuery
 from query_api.tenant import EVERYTHING, NOTHING, Grant, Tenant
 from tests.stored import DAY, NOON, Stored, place
 
@@ -111,6 +111,7 @@ HOSTILE: Final = (
         "\ufeff",
         "\U0001f600",
         "\u2028",
+        "\ud800",
         "[",
         "]",
         "(",
@@ -301,14 +302,12 @@ class IsolationContract(StorageCase):
         self, crowded: StorageProvider, tenant: Tenant, query: LogQuery
     ) -> None:
         """Quotes, backslashes, NUL, placeholders, patterns, long texts, in keys and values: no foreign row, no bug."""
-        try:
+        with suppress(InvalidRequest):  # a text that is no Unicode
             page = await crowded.logs(tenant, query)
             exported = [row async for block in crowded.export_logs(tenant, query, 100) for row in block]
-        except QueryError as error:
-            pytest.fail(f"{error!r} for {query}")
-        assert set(said(page.rows)) <= set(covered(tenant))
-        assert set(said(exported)) <= set(covered(tenant))
-        assert page.total <= len(covered(tenant))
+            assert set(said(page.rows)) <= set(covered(tenant))
+            assert set(said(exported)) <= set(covered(tenant))
+            assert page.total <= len(covered(tenant))
 
     @fuzzed
     @given(
@@ -319,16 +318,16 @@ class IsolationContract(StorageCase):
         self, crowded: StorageProvider, tenant: Tenant, query: SpanQuery | TraceQuery | TraceSpansQuery
     ) -> None:
         """The same of spans of a service, traces, and spans of a trace."""
-        found: list[Span] = []
-        if isinstance(query, SpanQuery):
-            found = list((await crowded.spans(tenant, query)).spans)
-        elif isinstance(query, TraceSpansQuery):
-            found = list((await crowded.trace(tenant, query)).spans)
-        else:
-            page = await crowded.traces(tenant, query)
-            assert {each.root_span_name.partition(" ")[0] for each in page.traces} <= set(covered(tenant))
-            assert all(each.span_count <= len(covered(tenant)) for each in page.traces)
-        assert set(said(found)) <= set(covered(tenant))
+        with suppress(InvalidRequest):
+            if isinstance(query, SpanQuery):
+                found = said((await crowded.spans(tenant, query)).spans)
+            elif isinstance(query, TraceSpansQuery):
+                found = said((await crowded.trace(tenant, query)).spans)
+            else:
+                page = await crowded.traces(tenant, query)
+                assert all(each.span_count <= len(covered(tenant)) for each in page.traces)
+                found = [each.root_span_name.partition(" ")[0] for each in page.traces]
+            assert set(found) <= set(covered(tenant))
 
     @fuzzed
     @given(tenant=st.sampled_from(list(TENANTS.values())), trace_id=TEXT, span_id=TEXT)
@@ -336,7 +335,8 @@ class IsolationContract(StorageCase):
         self, crowded: StorageProvider, tenant: Tenant, trace_id: str, span_id: str
     ) -> None:
         """The same of one span, by texts that are no ids as well."""
-        assert await crowded.span(tenant, trace_id, span_id) is None
+        with suppress(InvalidRequest):
+            assert await crowded.span(tenant, trace_id, span_id) is None
         found = await crowded.span(tenant, TRACE, SPAN)
         assert set(said([found] if found else [])) <= set(covered(tenant))
 
@@ -347,4 +347,15 @@ class IsolationContract(StorageCase):
     ) -> None:
         """A role may come from a token's claims: its text is a value to the store and nothing else."""
         tenant = Tenant((Grant(org, project, component if project else ""),))
+        with suppress(AnswerTooLarge, InvalidRequest):  # a role of many kilobytes
+            check(await everything_of(crowded, tenant), tenant)
+
+    async def test_hundreds_of_roles_are_one_tenant(self, crowded: StorageProvider) -> None:
+        """A caller may have a role on each of many components, projects and organisations."""
+        uid = "0123456789abcdef0123456789abcdef0123"
+        grants = [Grant(f"{n}{uid}", uid, f"{n}{uid}") for n in range(100)] + [
+            Grant("acme", uid, f"{n}{uid}") for n in range(150)
+        ]
+        grants += [Grant("acme", "shop", "api"), *(Grant("evil", f"{n}{uid}") for n in range(50)), Grant("ac_me")]
+        tenant = Tenant(tuple(sorted(grants)))
         check(await everything_of(crowded, tenant), tenant)

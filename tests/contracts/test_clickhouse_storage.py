@@ -8,6 +8,10 @@ import pytest
 
 from tests.clickhouse_storage import opened_embedded, opened_server
 from tests.contracts.storage_contract import IsolationContract, Opened
+from tests.contracts.storage_logs import LogsContract
+from tests.contracts.storage_places import PlacesContract
+from tests.contracts.storage_spans import SpansContract
+from tests.contracts.storage_texts import TextsContract
 from tests.services import ClickHouseServer
 
 
@@ -39,4 +43,36 @@ class TestIsolationOnServer(OnServer, IsolationContract):
 
 
 class TestIsolationEmbedded(OnEmbedded, IsolationContract):
+    pass
+
+
+class TestLogsOnServer(OnServer, LogsContract):
+    pass
+
+
+class TestLogsEmbedded(OnEmbedded, LogsContract):
+    pass
+
+
+class TestSpansOnServer(OnServer, SpansContract):
+    pass
+
+
+class TestPlacesOnServer(OnServer, PlacesContract):
+    pass
+
+
+class TestSpansEmbedded(OnEmbedded, SpansContract):
+    pass
+
+
+class TestPlacesEmbedded(OnEmbedded, PlacesContract):
+    pass
+
+
+class TestTextsOnServer(OnServer, TextsContract):
+    pass
+
+
+class TestTextsEmbedded(OnEmbedded, TextsContract):
     pass

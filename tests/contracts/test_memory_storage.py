@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 
 from query_api.memory import MemoryStorage
 from tests.contracts.storage_contract import IsolationContract, Opened
+from tests.contracts.storage_logs import LogsContract
+from tests.contracts.storage_places import PlacesContract
+from tests.contracts.storage_spans import SpansContract
+from tests.contracts.storage_texts import TextsContract
 from tests.stored import Stored
 
 
@@ -27,4 +31,20 @@ class OnMemory:
 
 
 class TestIsolation(OnMemory, IsolationContract):
+    pass
+
+
+class TestLogs(OnMemory, LogsContract):
+    pass
+
+
+class TestSpans(OnMemory, SpansContract):
+    pass
+
+
+class TestPlaces(OnMemory, PlacesContract):
+    pass
+
+
+class TestTexts(OnMemory, TextsContract):
     pass
