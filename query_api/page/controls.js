@@ -38,10 +38,10 @@ export function openControls(navigate) {
   go = navigate;
   byId("controls").addEventListener("submit", (event) => {
     event.preventDefault();
-    go({ ...state, phrase: byId("phrase").value });
+    go(current());
   });
   openPlaces();
-  byId("environment").addEventListener("change", (event) => go({ ...state, environment: event.target.value }));
+  byId("environment").addEventListener("change", (event) => go({ ...current(), environment: event.target.value }));
   for (const radio of document.getElementsByName("range")) radio.addEventListener("change", () => chooseRange(radio.value));
   for (const name of ["from", "to"]) byId(name).addEventListener("change", chooseTimes);
   byId("phrase").addEventListener("input", later(search, 450));
@@ -59,30 +59,32 @@ function later(action, milliseconds) {
   };
 }
 
+/** The state with what is typed and not yet searched for: pressing something else must not lose it. */
+const current = () => ({ ...state, phrase: byId("phrase").value });
+
 function search() {
-  const phrase = byId("phrase").value;
-  if (state.view === "logs" && phrase !== state.phrase) go({ ...state, phrase }, true);
+  if (state.view === "logs" && byId("phrase").value !== state.phrase) go(current(), true);
 }
 
 function levelChip(level) {
   const toggle = () => {
     const chosen = new Set(state.levels);
     if (!chosen.delete(level)) chosen.add(level);
-    go({ ...state, levels: LEVELS.filter((each) => chosen.has(each)) });
+    go({ ...current(), levels: LEVELS.filter((each) => chosen.has(each)) });
   };
   return h("button", { type: "button", class: `chip l-${level.toLowerCase()}`, "data-level": level, onclick: toggle }, level);
 }
 
 function toggles(id, name) {
   byId(id).addEventListener("click", () => {
-    const changed = { ...state, [name]: !state[name] };
+    const changed = { ...current(), [name]: !state[name] };
     go(name === "isLive" && changed.isLive && state.range === "custom" ? { ...changed, range: "15m" } : changed);
   });
 }
 
 function chooseRange(range) {
   const [from, to] = bounds(state, now()).map((each) => new Date(each).toISOString());
-  go({ ...state, range, from, to, isLive: state.isLive && range !== "custom" });
+  go({ ...current(), range, from, to, isLive: state.isLive && range !== "custom" });
 }
 
 function chooseTimes() {
@@ -91,7 +93,7 @@ function chooseTimes() {
   const isBefore = from <= to;
   byId("to").setCustomValidity(isBefore ? "" : "This is before the first time.");
   byId("to").reportValidity();
-  if (isBefore) go({ ...state, from: from.toISOString(), to: to.toISOString() });
+  if (isBefore) go({ ...current(), from: from.toISOString(), to: to.toISOString() });
 }
 
 /** The form as the state has it. */
@@ -139,7 +141,7 @@ function openPlaces() {
   const choose = (option) => {
     close();
     input.value = option.names.join(" / ");
-    if (JSON.stringify(option.id) !== JSON.stringify(state.place)) go({ ...state, place: option.id, environment: "" });
+    if (JSON.stringify(option.id) !== JSON.stringify(state.place)) go({ ...current(), place: option.id, environment: "" });
   };
   const activate = (index) => {
     active = shown.length ? (index + shown.length) % shown.length : -1;
