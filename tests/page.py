@@ -10,13 +10,14 @@ from playwright.async_api import Browser, ConsoleMessage, Page, Request
 
 from bridge.settings_auth import QueryAuth
 from query_api.api import Api, Rules
-from query_api.app import Guards, KnowsCallers, create_app, serve
+from query_api.app import Guards, KnowsCallers, create_app
 from query_api.auth.authenticator import Authenticator
 from query_api.callers import LocalCallers
 from query_api.limits import Gate, Rates
 from query_api.memory import MemoryStorage
 from query_api.page import add_page
 from query_api.routes import MAIN
+from query_api.serving import serve
 from query_api.storage import LogPage, LogQuery
 from query_api.tenant import Tenant
 from tests.stored import SECOND, Stored, place
@@ -62,7 +63,7 @@ async def serving_page(storage: MemoryStorage, auth: QueryAuth | None = None) ->
 
     app = create_app(Api(storage, Rules(), until), MAIN, guards, lambda *_: None, "test")
     add_page(app)
-    async with serve(app, "127.0.0.1", 0) as port:
+    async with serve(app, "127.0.0.1", 0, 1.0, None) as port:
         yield f"http://127.0.0.1:{port}"
 
 

@@ -138,7 +138,12 @@ class ObserverClients(StorageCase):
     async def test_gateway_and_project_routes_answer_with_their_rows(self, served: Served) -> None:
         """1.3: virtual hosts and API ids with any version; components of a project; everything of the organisation."""
         headers = {"Authorization": "Bearer portal"}
-        sent = {**WINDOW, "organizationId": "acme", "gatewayVHosts": ["gw.acme.test"], "apiIdToVersionMap": {"api-1": ""}}
+        sent = {
+            **WINDOW,
+            "organizationId": "acme",
+            "gatewayVHosts": ["gw.acme.test"],
+            "apiIdToVersionMap": {"api-1": ""},
+        }
         told = (await served.post("/api/logs/gateway", sent, **headers)).json
         assert [entry["log"][:10] for entry in told["logs"]] == ['{"apiPath"']
         sent = {**WINDOW, "componentIds": ["web"], "limit": 5}
