@@ -61,6 +61,9 @@ FAINT = """() => {
 NAMELESS = """() => [...document.querySelectorAll("button, a, input, select, [tabindex]")].filter((each) =>
   each.checkVisibility() && each.tagName !== "MAIN" &&
   !(each.textContent.trim() || each.ariaLabel || each.labels?.length)).map((each) => each.outerHTML.slice(0, 100))"""
+BEYOND = """(width) => [...document.querySelectorAll("body *")].filter((each) =>
+  each.checkVisibility() && !each.closest(".hidden") && each.getBoundingClientRect().right > width + 1)
+  .map((each) => each.outerHTML.slice(0, 100))"""
 
 
 async def test_hostile_text_is_shown_as_text_wherever_it_stands(browser: Browser) -> None:
@@ -171,7 +174,8 @@ async def test_text_can_be_read_and_controls_have_names(browser: Browser, scheme
 
 async def test_the_page_works_on_a_screen_of_360_pixels(browser: Browser) -> None:
     """Nothing is wider than the screen, on any view, and what is pressed can be reached."""
-    stored = some_logs(3)
+    stored, wide = some_logs(3), place("acme", "shop", "api", "dev", service__name="api", version="v" * 300)
+    stored.log("w" * 500, time.time_ns() - 60 * SECOND, wide)
     stored.span("GET /a/rather/long/name/of/a/route", ("ab" * 16, "01" * 8), time.time_ns() - 60 * SECOND, API)
     small = {"width": 360, "height": 640}
     async with (
@@ -186,6 +190,7 @@ async def test_the_page_works_on_a_screen_of_360_pixels(browser: Browser) -> Non
             for line in await page.locator(".line").all():
                 await line.tap()
             assert await page.evaluate("document.documentElement.scrollWidth") == 360, view
+            assert await page.evaluate(BEYOND, 360) == [], view
         await page.get_by_role("link", name="Logs").tap()
         await page.get_by_role("button", name="ERROR", exact=True).tap()
         await expect(page.locator("main")).to_contain_text("Take away the levels")
