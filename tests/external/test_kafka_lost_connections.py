@@ -1,20 +1,25 @@
 """Connections that are lost at the worst moment, on the loop that the program runs on: no reader falls silent."""
 
+import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
 from aiokafka.client import ConnectionGroup
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 
+from bridge.log import kafka_reader
 from bridge.log.kafka_reader import KafkaReader
 from tests.contracts.log_ends import Listener
 from tests.contracts.test_kafka_log import opened, settings_for
-from tests.kafka_service import KafkaBroker
+from tests.kafka_service import KafkaBroker, start_kafka
+from tests.services import skipped_if_unavailable
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.external
 
@@ -77,3 +82,68 @@ def test_a_request_on_a_connection_that_is_being_lost_fails_as_aiokafkas_error(
                 await reader.commit(start)
 
     on_uvloop(sends())
+
+
+def metadata_task(consumer: Any) -> "asyncio.Task[None]":
+    task: asyncio.Task[None] = consumer._client._sync_task
+    return task
+
+
+def fetch_task(consumer: Any) -> "asyncio.Task[None]":
+    task: asyncio.Task[None] = consumer._fetcher._fetch_task
+    return task
+
+
+@pytest.mark.parametrize("task_of", [metadata_task, fetch_task])
+async def test_a_consumer_that_has_broken_down_is_replaced(
+    kafka: KafkaBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task_of: Any
+) -> None:
+    """Whatever ended a task of aiokafka's: lanes are told, partitions come back with their commits, which are taken."""
+    monkeypatch.setattr(kafka_reader, "WATCH_SECONDS", 0.2)
+    async with joined(kafka, tmp_path) as (reader, listener):
+        start = next(iter(listener.assigned.values()))
+        moved = replace(start, position=start.position + 5)
+        await reader.commit(moved)
+        broken = reader._consumer
+        assert broken is not None
+        task_of(broken).cancel()
+        broken._coordinator.coordinator_dead()
+        await eventually(lambda: reader._consumer is not broken and moved in listener.assigned.values(), 40)
+        assert start.partition in listener.revoked
+        await reader.commit(replace(moved, position=moved.position + 1))
+
+
+async def test_a_reader_whose_join_has_failed_joins_again_though_nobody_reads(
+    kafka: KafkaBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka rests after such an error until a read has raised it, and without partitions there is no read."""
+    monkeypatch.setattr(kafka_reader, "WATCH_SECONDS", 0.2)
+    async with joined(kafka, tmp_path) as (reader, listener):
+        assert reader._consumer is not None
+        coordinator, refused = reader._consumer._coordinator, asyncio.Event()
+        rejoin = coordinator._do_rejoin_group
+
+        async def refuse(subscription: object) -> bool:
+            coordinator._do_rejoin_group = rejoin
+            refused.set()
+            raise KafkaError("refused by the test")
+
+        coordinator._do_rejoin_group = refuse
+        before = set(listener.assigned)
+        coordinator.request_rejoin()
+        await refused.wait()
+        await eventually(lambda: set(listener.assigned) == before, 20)
+
+
+async def test_a_reader_is_left_softly_while_no_broker_is_there(tmp_path: Path) -> None:
+    """The stop comes to its end within its time, and not as a cancellation that nobody asked for."""
+    with skipped_if_unavailable(), start_kafka() as broker:
+        async with joined(broker, tmp_path) as (reader, listener):
+            assert reader._consumer is not None
+            client = reader._consumer._client
+            broker.kill()
+            await eventually(lambda: not any(each.connected() for each in client._conns.values()))
+            async with asyncio.timeout(30):
+                await reader.unsubscribe()
+            assert not listener.assigned
+            assert client._sync_task is None
