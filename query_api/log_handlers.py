@@ -81,12 +81,13 @@ async def export_logs(exchange: Exchange) -> web.StreamResponse:
         told = {"Content-Disposition": 'attachment; filename="logs.csv"', "X-Row-Limit": str(max_rows)}
         response = web.StreamResponse(headers={"Content-Type": "text/csv", **told, **common})
         await response.prepare(exchange.request)
-        try:
-            await _write(response, LOG_HEADER + logs_csv(csv_cells(row, level) for row in first or ()))
-            async for block in blocks:
-                await _write(response, logs_csv(csv_cells(row, level) for row in block))
-        except (QueryError, TimeoutError) as error:
-            raise BrokenOff(response) from error
+        if exchange.request.method != "HEAD":  # whose answer has no body, which a stream has to know by itself
+            try:
+                await _write(response, LOG_HEADER + logs_csv(csv_cells(row, level) for row in first or ()))
+                async for block in blocks:
+                    await _write(response, logs_csv(csv_cells(row, level) for row in block))
+            except (QueryError, TimeoutError) as error:
+                raise BrokenOff(response) from error
     await response.write_eof()
     return response
 

@@ -1,4 +1,4 @@
-"""schemathesis finds nothing: the running API does what its own OpenAPI document says, over a real ClickHouse server."""
+"""schemathesis finds nothing: the running API, over a real server, does what its own OpenAPI document says."""
 
 import asyncio
 import sys
