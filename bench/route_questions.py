@@ -12,7 +12,7 @@ from query_api.asking import Question
 from query_api.clickhouse import ClickHouseStorage, ReadLimits
 from query_api.gotime import parse_time
 from query_api.storage import LogQuery, SpanQuery, TraceQuery, TraceSpansQuery
-from query_api.tenant import EVERYTHING
+from query_api.tenant import Tenant
 
 FIRST: Final = parse_time(START.replace(" ", "T") + "Z")
 LAST: Final = parse_time(END.replace(" ", "T") + "Z")
@@ -53,6 +53,7 @@ async def floor_of(client: Client, database: str, read: str, target: Mapping[str
     counting = Counting(client)
     storage = ClickHouseStorage(counting, database, ReadLimits())
     org, project, component = target["org"], target["project"], target["component"]
+    tenant = Tenant.of(org)
     logs: dict[str, Any] = {"start_unix_nano": FIRST, "end_unix_nano": LAST}
     here: dict[str, Any] = {
         "organization": org,
@@ -61,25 +62,25 @@ async def floor_of(client: Client, database: str, read: str, target: Mapping[str
         "environment": target["environment"],
     }
     if read == "component logs":
-        await storage.logs(EVERYTHING, LogQuery(**logs, **here))
+        await storage.logs(tenant, LogQuery(**logs, **here))
     elif read == "component logs, phrase and level":
-        await storage.logs(EVERYTHING, LogQuery(**logs, **here, phrase=target["phrase"], levels=("ERROR", "FATAL")))
+        await storage.logs(tenant, LogQuery(**logs, **here, phrase=target["phrase"], levels=("ERROR", "FATAL")))
     elif read == "component logs, only named":
-        await storage.logs(EVERYTHING, LogQuery(**logs, components=(component,), environment=target["environment"]))
+        await storage.logs(tenant, LogQuery(**logs, components=(component,), environment=target["environment"]))
     elif read == "project logs":
-        await storage.logs(EVERYTHING, LogQuery(**logs, organization=org, project=project))
+        await storage.logs(tenant, LogQuery(**logs, organization=org, project=project))
     elif read == "organisation logs":
-        await storage.logs(EVERYTHING, LogQuery(**logs, organization=org))
+        await storage.logs(tenant, LogQuery(**logs, organization=org))
     elif read.startswith("trace by id"):
         named = "" if "no organisation" in read else org
-        await storage.trace(EVERYTHING, TraceSpansQuery(target["trace"], named))
+        await storage.trace(tenant, TraceSpansQuery(target["trace"], named))
     elif read == "traces of a component":
-        await storage.traces(EVERYTHING, TraceQuery(FIRST, LAST, org, project, component))
+        await storage.traces(tenant, TraceQuery(FIRST, LAST, org, project, component))
     elif read == "spans of a service":
-        await storage.spans(EVERYTHING, SpanQuery(FIRST, LAST, target["service"]))
+        await storage.spans(tenant, SpanQuery(FIRST, LAST, target["service"]))
     elif read == "places":
-        await storage.places(EVERYTHING)
+        await storage.places(tenant)
     else:
         month = (FIRST, FIRST + 31 * 86_400 * 10**9)
-        await storage.usage(EVERYTHING, *month)
+        await storage.usage(tenant, *month)
     return Floor(counting.seconds, counting.rows_read)

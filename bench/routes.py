@@ -3,13 +3,15 @@
     python -m bench.routes [--rows 20000000] [--spans 5000000] [--repeats 40] [--growth] [--json FILE]
 
 The real `headrace query` in a box of 250m CPU and 256 MiB beside a real ClickHouse server, rows of `query_data.py` over
-24 hours. Every repeat asks for another component and trace, drawn by size; the same repeats went before, untimed. Each
-request is then asked again as its statements alone, straight to the store: what is over is the API's own part, and the
-server's count of rows read is taken from there. `--growth` does it at 1, 5 and 20 million rows.
+24 hours. Every caller has a token of its own organisation. Every repeat asks for another component and trace, drawn by
+size; the same repeats went before, untimed. Each request is then asked again as its statements alone, straight to the
+store: what is over is the API's own part, and the server's count of rows read is taken from there. `--growth` does it
+at 1, 5 and 20 million rows.
 """
 
 import argparse
 import asyncio
+import hashlib
 import json
 import sys
 import tempfile
@@ -36,11 +38,17 @@ from tests.services import start_clickhouse
 
 DATABASE: Final = "routes"
 CALLERS: Final = 50
+ORGS: Final = tuple(f"org-{number}" for number in range(50))
 CALLS_OF_EACH: Final = 10
 START: Final = "2026-01-01T12:00:00Z"
 END: Final = "2026-01-02T12:00:00Z"
 Target = Mapping[str, str]
 Call = tuple[str, str, dict[str, Any] | None]
+
+
+def token_of(org: str) -> str:
+    """The bearer token of an organisation's caller."""
+    return f"token-of-{org}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +114,10 @@ async def measure(client: Client, base: str, asked: Sequence[Target]) -> list[Ro
 
 async def _route(client: Client, http: aiohttp.ClientSession, name: str, asked: Sequence[Target]) -> RouteResult:
     for target in asked:
-        await _ask(http, calls(target)[name])
+        await _ask(http, calls(target)[name], target)
     seconds, added, floors = [], [], list[Floor]()
     for target in asked:
-        seconds.append(await _ask(http, calls(target)[name]))
+        seconds.append(await _ask(http, calls(target)[name], target))
         floors.append(await floor_of(client, DATABASE, name, target))
         added.append(seconds[-1] - floors[-1].seconds)
     rows = [floor.rows_read for floor in floors]
@@ -137,7 +145,7 @@ async def _crowd(client: Client, http: aiohttp.ClientSession, asked: Sequence[Ta
         for turn in range(CALLS_OF_EACH):
             target = asked[(number + turn * 7) % len(asked)]
             try:
-                seconds.append(await _ask(http, calls(target)["component logs, phrase and level"]))
+                seconds.append(await _ask(http, calls(target)["component logs, phrase and level"], target))
             except RuntimeError:
                 errors += 1
 
@@ -157,10 +165,11 @@ async def _crowd(client: Client, http: aiohttp.ClientSession, asked: Sequence[Ta
     )
 
 
-async def _ask(http: aiohttp.ClientSession, call: Call) -> float:
+async def _ask(http: aiohttp.ClientSession, call: Call, target: Target) -> float:
     method, path, body = call
+    headers = {"Authorization": f"Bearer {token_of(target['org'])}"}
     started = time.perf_counter()
-    async with http.request(method, path, json=body) as answer:
+    async with http.request(method, path, json=body, headers=headers) as answer:
         raw = await answer.read()
         seconds = time.perf_counter() - started
         if answer.status != 200:
@@ -181,7 +190,12 @@ def _component_rows(client: Client, target: Target) -> int:
 def query_process(http_port: int, folder: Path) -> Iterator[tuple[Boxed, str]]:
     """`headrace query` in its box, answering; its base URL."""
     port, admin = free_port(), free_port()
+    tokens = [
+        {"name": org, "token_sha256": hashlib.sha256(token_of(org).encode()).hexdigest(), "roles": [org]}
+        for org in ORGS
+    ]
     environ = {
+        "HEADRACE_QUERY__AUTH__TOKENS": json.dumps(tokens),
         "HEADRACE_QUERY__LISTEN": f"127.0.0.1:{port}",
         "HEADRACE_ADMIN__LISTEN": f"127.0.0.1:{admin}",
         "HEADRACE_QUERY__REQUESTS_PER_SECOND": "100000",

@@ -23,6 +23,7 @@ from query_api.clickhouse_embedded import open_embedded
 from query_api.clickhouse_server import ServerSettings, open_servers
 from query_api.costs_report import Retention
 from query_api.limits import Gate, Rates
+from query_api.page import add_page
 from query_api.routes import LOGS_ADAPTER, MAIN, TRACING_ADAPTER
 from query_api.serving import serve
 from query_api.tenant import Grant
@@ -93,6 +94,8 @@ async def _listen(stack: AsyncExitStack, settings: Settings, api: Api, guards: G
         if address is None:
             return 0
         app = create_app(api, routes, who, observe, f"Headrace {setting}")
+        if routes is MAIN:
+            add_page(app)
         try:
             return await stack.enter_async_context(serve(app, *split_address(address), settings.stop_seconds / 2, tls))
         except OSError as error:

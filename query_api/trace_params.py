@@ -70,7 +70,7 @@ ADAPTER_SPANS: Final = (
         SCOPE.text,
         tuple(Member(each.name, each.kind, each.text) for each in SCOPE.members),
     ),
-    Member("limit", "integer", f"1 to {MAX_PAGE}; 0 is the default, {MAX_PAGE}.", bounds=(0, MAX_PAGE)),
+    Member("limit", "integer", f"1 to {MAX_SPANS}; 0 is the default, {MAX_PAGE}.", bounds=(0, MAX_SPANS)),
     Member("sortOrder", "string", "asc or desc, default asc.", values=ORDERS),
     Member("includeAttributes", "boolean", "With attributes and resource attributes."),
 )
@@ -139,7 +139,7 @@ def trace_spans_query(trace_id: str, body: Mapping[str, Any]) -> TraceSpansQuery
     """Of POST /api/v1alpha1/traces/{traceId}/spans/query; times and scope may be left out. Raises `InvalidRequest`."""
     scope = body["searchScope"]
     start, end = optional_times(body["startTime"], body["endTime"])
-    places, page = _places(scope), _page(body, default_limit=MAX_PAGE, default_order="asc")
+    places, page = _places(scope), _page(body, MAX_PAGE, "asc", MAX_SPANS)
     return TraceSpansQuery(
         trace_id.lower(),
         scope["namespace"],
@@ -166,10 +166,12 @@ def _range(body: Mapping[str, Any]) -> tuple[int, int]:
     return start, end
 
 
-def _page(body: Mapping[str, Any], default_limit: int = DEFAULT_PAGE, default_order: str = "desc") -> dict[str, Any]:
+def _page(
+    body: Mapping[str, Any], default_limit: int = DEFAULT_PAGE, default_order: str = "desc", max_limit: int = MAX_PAGE
+) -> dict[str, Any]:
     limit = body["limit"] or default_limit
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidRequest(f"limit must be from 1 to {MAX_PAGE}")
+    if not 1 <= limit <= max_limit:
+        raise InvalidRequest(f"limit must be from 1 to {max_limit}")
     order = body["sortOrder"] or default_order
     if order not in ORDERS:
         raise InvalidRequest("sortOrder must be either 'asc' or 'desc'")

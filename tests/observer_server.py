@@ -10,10 +10,11 @@ from typing import Any
 
 from aiohttp import web
 
-from bridge.cli.moments import parse_moment
+from bridge.cli.moments import parse_moment, rfc3339
 from tests import processes
 
 Entry = dict[str, Any]
+NOON = "2026-01-31T12:00:00Z"
 
 
 def entry(timestamp: str, log: str, level: str = "INFO", component: str = "checkout", container: str = "main") -> Entry:
@@ -34,6 +35,12 @@ def entry(timestamp: str, log: str, level: str = "INFO", component: str = "check
     }
 
 
+def rows(count: int) -> list[Entry]:
+    """`row 0`, `row 1`, ... of noon, a nanosecond apart."""
+    start = parse_moment(NOON)
+    return [entry(rfc3339(start + number), f"row {number}") for number in range(count)]
+
+
 @dataclass(slots=True)
 class QueryServer:
     """`rows` in order of arrival. `fails` are answers for the next requests, in turn; `asked` is what came."""
@@ -41,6 +48,7 @@ class QueryServer:
     rows: list[Entry] = field(default_factory=list)
     traces: list[Entry] = field(default_factory=list)
     spans: dict[str, list[Entry]] = field(default_factory=dict)
+    orgs: tuple[str, ...] = ("acme",)
     headers: dict[str, str] = field(default_factory=dict)
     fails: list[Callable[[], web.Response]] = field(default_factory=list)
     asked: list[tuple[str, Entry]] = field(default_factory=list)
@@ -65,6 +73,11 @@ class QueryServer:
             return web.json_response({"traces": found, "total": len(self.traces), "tookMs": 1}, headers=self.headers)
         spans = self.spans.get(request.match_info["tail"].split("/")[0], [])
         return web.json_response({"spans": spans, "total": len(spans), "tookMs": 1}, headers=self.headers)
+
+    async def places(self, _: web.Request) -> web.StreamResponse:
+        """Component `api` of each organisation."""
+        found = [{"organizationId": org, "componentId": "c-1", "componentName": "api"} for org in self.orgs]
+        return web.json_response({"places": found})
 
     def _logs(self, body: Entry) -> web.Response:
         start = parse_moment(body.get("startTime", "0001-01-01"))
@@ -104,6 +117,7 @@ async def listening(server: QueryServer, port: int = 0, ssl: SSLContext | None =
     """The same for a server that was made before: it may come and go."""
     app = web.Application()
     app.router.add_post("/{tail:api/logs/.*}", server.answer)
+    app.router.add_get("/api/places", server.places)
     app.router.add_post("/api/v1alpha1/traces/query", server.answer)
     app.router.add_post("/api/v1alpha1/traces/{tail:.*}", server.answer)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
@@ -132,7 +146,7 @@ class Ended:
 
 async def headrace(*arguments: str, **environ: str) -> Ended:
     """The real command, to its end."""
-    command = await started(*arguments, **environ)
+    command = await started(*arguments, stdout=asyncio.subprocess.PIPE, **environ)
     out, err = await asyncio.wait_for(command.communicate(), 30)
     return Ended(command.returncode or 0, out.decode(), err.decode())
 

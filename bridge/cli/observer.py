@@ -113,8 +113,16 @@ class Observer:
         """The spans of a trace."""
         return self._ask(f"/api/v1alpha1/traces/{trace_id}/spans/query", body, "spans", "total")
 
+    def places(self) -> Sequence[Fields]:
+        """Where the caller's telemetry comes from."""
+        told, _ = self._send("/api/places", None)
+        rows = told.get("places")
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise BadAnswer(self.url, "an answer without 'places'")
+        return rows
+
     def _ask(self, path: str, body: Fields, rows_key: str, total_key: str) -> Answer:
-        told, headers = self._post(path, json.dumps(body).encode())
+        told, headers = self._send(path, json.dumps(body).encode())
         rows, total = told.get(rows_key), told.get(total_key, 0)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise BadAnswer(self.url, f"an answer without {rows_key!r}")
@@ -126,12 +134,12 @@ class Observer:
             _moment_or_none(headers.get("X-Complete-Until", "")),
         )
 
-    def _post(self, path: str, body: bytes) -> tuple[Fields, Message]:
-        """An object and the headers of a 200."""
+    def _send(self, path: str, body: bytes | None) -> tuple[Fields, Message]:
+        """An object and the headers of a 200: to a POST, or without a body to a GET."""
         headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": "headrace"}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
-        request = urllib.request.Request(self.url + path, body, headers, method="POST")  # noqa: S310 - Client.url is http(s)
+        request = urllib.request.Request(self.url + path, body, headers)  # noqa: S310 - Client.url is http(s)
         try:
             with self.opener.open(request, timeout=self.timeout_seconds) as answer:
                 content, answered = answer.read(), answer.headers

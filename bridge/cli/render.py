@@ -73,6 +73,7 @@ class Screen:
             yield head
             head, indent = Text(" " * 4), 4
         for number, line in enumerate(self._wrapped(harmless(str(entry.get("log", ""))), indent)):
+            line.rstrip()
             yield Text.assemble(head if number == 0 else " " * indent, line)
 
     def _wrapped(self, body: str, indent: int) -> list[Text]:
@@ -112,13 +113,12 @@ class Screen:
         """A heading, and a row a span: indented name and service, bar in the trace's time, duration."""
         spans = [line.span for line in fall.lines if line.span is not None]
         errors = sum(span.status == "Error" for span in spans)
-        heading = [
-            f"{milliseconds(fall.start_unix_nano)}  {duration_text(fall.duration_nano)}",
-            _counted(len(spans), "span") + " of " + _counted(len({span.service for span in spans}), "service"),
-        ]
-        self._print([Text(f"trace {one_line(trace_id)}", style="bold"), Text("  ".join(heading)), Text("")])
-        if errors:
-            self._print([Text(_counted(errors, "span") + " with an error", style=ERROR_STYLE), Text("")])
+        heading = Text.assemble(
+            f"{milliseconds(fall.start_unix_nano)}  {duration_text(fall.duration_nano)}  ",
+            f"{_counted(len(spans), 'span')} of {_counted(len({span.service for span in spans}), 'service')}",
+            (f"  {_counted(errors, 'span')} with an error" if errors else "", ERROR_STYLE),
+        )
+        self._print([Text(f"trace {one_line(trace_id)}", style="bold"), heading, Text("")])
         columns = _columns(fall.lines, self.width or FILE_CELLS)
         self._print(
             text

@@ -1,6 +1,6 @@
 """`headrace traces component|show`: the newest traces of a component, and one of them as a waterfall."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,6 +8,7 @@ from bridge.cli.moments import Window, rfc3339
 from bridge.cli.observer import BadAnswer, Observer
 from bridge.cli.output import JSON, Output, note
 from bridge.cli.waterfall import span_of, waterfall
+from bridge.errors import SettingsInvalid
 
 MAX_TRACES: Final = 1000  # of one question
 MAX_SPANS: Final = 10_000  # the same
@@ -23,15 +24,34 @@ class TracesAsked:
     is_failed: bool = False
 
 
+def organisation_of(component: str, places: Iterable[Mapping[str, Any]]) -> str:
+    """The one organisation that has this component. Raises `SettingsInvalid` if there is none, or several."""
+    orgs = sorted(
+        {
+            str(place.get("organizationId"))
+            for place in places
+            if component in (place.get("componentId"), place.get("componentName"))
+        }
+    )
+    if len(orgs) != 1:
+        found = f"{len(orgs)} organisations have" if orgs else "no organisation that you may read has"
+        named = f": {', '.join(orgs[:10])}" if orgs else ""
+        raise SettingsInvalid(f"{found} a component {component!r}{named}; name one with --org")
+    return orgs[0]
+
+
 def show_traces(observer: Observer, asked: TracesAsked, output: Output) -> int:
-    """0, also when nothing was found. Raises `AskFailed`."""
+    """0, also when nothing was found. Raises `AskFailed`, or `SettingsInvalid` if the organisation is not clear."""
+    scope = dict(asked.scope)
+    if not scope.get("namespace"):
+        scope["namespace"] = organisation_of(scope.get("component", ""), observer.places())
     bounds = (("startTime", asked.window.start_unix_nano), ("endTime", asked.window.end_unix_nano))
     answer = observer.traces(
         {
             **{key: rfc3339(at) for key, at in bounds if at is not None},
             "limit": MAX_TRACES if asked.is_failed else asked.limit,
             "sortOrder": "desc",
-            "searchScope": dict(asked.scope),
+            "searchScope": scope,
         }
     )
     found = [row for row in answer.rows if row.get("hasErrors")] if asked.is_failed else list(answer.rows)

@@ -87,11 +87,10 @@ def waterfall(spans: Sequence[Span]) -> Waterfall:
     for root in sorted(_roots(spans, order, children), key=lambda root: root.start_unix_nano):
         tree.add(root)
     by_id = {spans[index].span_id: index for index in reversed(order)}
-    for index in order:  # those that are left hang below a circle; a doubled id may leave one that is in none
-        for candidate in (_in_circle_above(spans, by_id, index), index):
-            if index not in tree.placed and candidate not in tree.placed:
-                root = _Root(spans[candidate].start_unix_nano, _end(spans[candidate]), candidate)
-                tree.add(root, is_in_circle=True)
+    for index in order:  # those that are left hang below a circle
+        if index not in tree.placed:
+            top = _in_circle_above(spans, by_id, index)
+            tree.add(_Root(spans[top].start_unix_nano, _end(spans[top]), top), is_in_circle=True)
     return Waterfall(tree.lines, first, duration)
 
 
@@ -106,13 +105,12 @@ def _roots(spans: Sequence[Span], order: Iterable[int], children: Mapping[str, S
 
 
 def _in_circle_above(spans: Sequence[Span], by_id: Mapping[str, int], index: int) -> int:
-    """The first span that is met twice on the way up; `index` itself if the way ends."""
+    """The first span that is met twice on the way up, which has no end: only below a circle is a span still left."""
     met: set[int] = set()
-    at: int | None = index
-    while at is not None and at not in met:
-        met.add(at)
-        at = by_id.get(spans[at].parent_span_id)
-    return index if at is None else at
+    while index not in met:
+        met.add(index)
+        index = by_id[spans[index].parent_span_id]
+    return index
 
 
 class _Tree:

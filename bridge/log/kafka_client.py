@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from aiokafka.helpers import create_ssl_context
 
 from bridge.errors import LogUnavailable, SettingsInvalid
+from bridge.log.kafka_connection import mend_send
 from bridge.log.kafka_settings import KafkaSettings
 from bridge.model import Signal
 
@@ -22,6 +23,7 @@ DEAD_LETTER_TOPIC: Final = "otlp_dlq"
 
 def connection_options(settings: KafkaSettings) -> dict[str, Any]:
     """Keyword arguments that every aiokafka client takes. Raises `SettingsInvalid` if a certificate cannot be read."""
+    mend_send()
     return {
         "bootstrap_servers": list(settings.bootstrap_servers),
         "client_id": "headrace",

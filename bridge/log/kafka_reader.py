@@ -18,20 +18,19 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import (
     CommitFailedError,
     ConsumerStoppedError,
     IllegalStateError,
     KafkaError,
     OffsetOutOfRangeError,
-    UnknownMemberIdError,
 )
 from aiokafka.structs import OffsetAndMetadata
 
 from bridge.errors import LogUnavailable, Revoked
 from bridge.log import PartitionListener
-from bridge.log.kafka_client import cluster_id, connection_options, unavailable
+from bridge.log.kafka_client import cluster_id, unavailable
+from bridge.log.kafka_consumer import breakdown, new_consumer, refuse_commits_of_nobody, stop_consumer, take_trouble
 from bridge.log.kafka_records import committed_of, metadata_of, record_of
 from bridge.log.kafka_settings import KafkaSettings
 from bridge.model import Committed, Partition, PartitionLag, ReadRecord, Signal
@@ -39,12 +38,9 @@ from bridge.model import Committed, Partition, PartitionLag, ReadRecord, Signal
 logger = logging.getLogger(__name__)
 
 COMMIT_SECONDS = 15.0
-LAG_REFRESH_SECONDS = 5.0
+WATCH_SECONDS = 5.0
 RETRY_SECONDS = 0.5
-FETCH_MAX_WAIT_MS = 200
 MAX_RECORDS = 2000
-# A lane that waits for its store does not read; that is no reason to leave the group. /livez tells of a stuck loop.
-MAX_POLL_INTERVAL_MS = 2**31 - 1
 
 
 @asynccontextmanager
@@ -95,7 +91,7 @@ class KafkaReader:
         self._consumer: AIOKafkaConsumer | None = None
         self._listener: PartitionListener | None = None
         self._joined = asyncio.Event()
-        self._refreshing: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._is_closed = False
 
     @property
@@ -105,47 +101,59 @@ class KafkaReader:
     async def subscribe(self, listener: PartitionListener) -> None:
         """As `LogReader.subscribe`. Raises `LogUnavailable` if no broker answers, `ValueError` if subscribed."""
         self._check_open()
-        if self._consumer is not None:
+        if self._listener is not None:
             raise ValueError("this reader is subscribed already")
         self._listener, self._joined = listener, asyncio.Event()
-        consumer = self._consumer = self._new_consumer()
+        try:
+            await self._join()
+        except BaseException:
+            self._listener = None
+            raise
+        self._watching = asyncio.create_task(self._watch(), name="kafka reader")
+        await self._joined.wait()
+
+    async def _join(self) -> None:
+        """Ask for partitions as a new member of the group. Raises `LogUnavailable` if no broker answers."""
+        consumer = self._consumer = new_consumer(self._settings)
         try:
             await consumer.start()
-            _refuse_commits_of_nobody(consumer)
+            refuse_commits_of_nobody(consumer)
         except BaseException as error:
             self._consumer = None
-            await consumer.stop()
+            await stop_consumer(consumer)
             if isinstance(error, KafkaError | OSError):
                 raise unavailable(error, "cannot join the group") from error
             raise
-        consumer.subscribe(list(self._names), listener=_Rebalance(self))
-        self._refreshing = asyncio.create_task(self._refresh_ends(), name="kafka lag")
-        await self._joined.wait()
+        consumer.subscribe(list(self._names), listener=_Rebalance(self, consumer))
 
     async def unsubscribe(self) -> None:
         """As `LogReader.unsubscribe`; the group is left, so that others get the partitions at once."""
-        consumer = self._consumer
-        if consumer is None:
+        if self._listener is None:
             return
+        await self._stop_watching()
         try:
             await self.revoke()
         finally:
-            await self._leave(consumer)
+            await self._leave()
 
     async def close(self) -> None:
         """Leave without telling the listener; every wait ends with `LogUnavailable`. Harmless when repeated."""
         self._is_closed = True
-        if self._consumer is not None:
-            await self._leave(self._consumer)
+        await self._stop_watching()
+        await self._leave()
 
-    async def _leave(self, consumer: AIOKafkaConsumer) -> None:
+    async def _stop_watching(self) -> None:
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait((watching,))
+
+    async def _leave(self) -> None:
+        consumer = self._consumer
         self._consumer = self._listener = None
         self._owned.clear()
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-            await asyncio.wait((self._refreshing,))
-        with suppress(KafkaError):
-            await consumer.stop()
+        if consumer is not None:
+            await stop_consumer(consumer)
 
     async def read(
         self, partition: Partition, offset: int, max_bytes: int, max_wait_seconds: float
@@ -248,17 +256,17 @@ class KafkaReader:
             entries.append(PartitionLag(partition, position, max(owned.end, high or 0)))
         return entries
 
-    async def assign(self, found: Collection[TopicPartition]) -> None:
+    async def assign(self, consumer: AIOKafkaConsumer, found: Collection[TopicPartition]) -> None:
         """Told by the group: these are ours. Asks for their commits until it gets an answer."""
         starts: list[Committed] = []
-        while found and not self._is_closed and self._consumer is not None:
+        while found and not self._is_closed and self.uses(consumer):
             try:
-                starts = await self._starts(self._consumer, sorted(found))
+                starts = await self._starts(consumer, sorted(found))
                 break
             except (KafkaError, LogUnavailable, OSError) as error:
                 logger.warning("cannot read committed offsets yet: %s", error)
                 await asyncio.sleep(RETRY_SECONDS)
-        if self._listener is not None:
+        if self._listener is not None and self.uses(consumer):
             await self._listener.on_assigned(starts)
         self._joined.set()
 
@@ -268,6 +276,8 @@ class KafkaReader:
         if committed.keys() != set(found):  # aiokafka 0.14 does not look at the answer's own error, which names nothing
             raise LogUnavailable(f"the coordinator of {group} does not tell offsets yet", reason="kafka_coordinator")
         begins, ends = await consumer.beginning_offsets(found), await consumer.end_offsets(found)
+        if not self.uses(consumer):
+            raise LogUnavailable("the group was left meanwhile", reason="kafka_left")
         starts = []
         for at in found:
             partition = Partition(self._names[at.topic], at.partition)
@@ -280,6 +290,10 @@ class KafkaReader:
             self._owned[partition] = _Owned(start, start.position, ends[at])
             starts.append(start)
         return starts
+
+    def uses(self, consumer: AIOKafkaConsumer) -> bool:
+        """Whether it is this reader's present one; others are on their way out, and decide nothing any more."""
+        return consumer is self._consumer
 
     async def revoke(self) -> None:
         """Told by the group, or by `unsubscribe`: all partitions are away when this returns, in every rebalance.
@@ -294,17 +308,41 @@ class KafkaReader:
             for partition in leaving:
                 self._owned.pop(partition, None)
 
-    async def _refresh_ends(self) -> None:
+    async def _watch(self) -> None:
+        """Keep the ends known, and a member in the group: a consumer that has broken down is replaced."""
         while True:
-            await asyncio.sleep(LAG_REFRESH_SECONDS)
-            consumer, asked = self._consumer, [self._at(partition) for partition in self._owned]
-            if consumer is None or not asked:
+            await asyncio.sleep(WATCH_SECONDS)
+            consumer = self._consumer
+            trouble = breakdown(consumer) if consumer is not None else "it could not be started"
+            if consumer is None or trouble is not None:
+                logger.error("the kafka consumer has broken down and is made anew: %s", trouble)
+                await self._replace(consumer)
                 continue
-            with suppress(KafkaError, OSError, asyncio.TimeoutError):
-                for at, end in (await consumer.end_offsets(asked)).items():
-                    owned = self._owned.get(Partition(self._names[at.topic], at.partition))
-                    if owned is not None:
-                        owned.end = max(owned.end, end)
+            trouble = take_trouble(consumer)
+            if trouble is not None:
+                logger.warning("kafka: the group is in trouble: %s", trouble)
+            with suppress(KafkaError, OSError, TimeoutError):
+                async with asyncio.timeout(WATCH_SECONDS):
+                    await self._refresh_ends(consumer)
+
+    async def _replace(self, broken: AIOKafkaConsumer | None) -> None:
+        """Give all partitions back as in a rebalance, and ask for some again; what was under way has its intent."""
+        self._consumer = None  # lanes that are not told yet find their partitions revoked
+        if broken is not None:
+            await self.revoke()
+            await stop_consumer(broken)
+        try:
+            await self._join()
+        except LogUnavailable as error:
+            logger.warning("cannot join the group yet: %s", error)
+
+    async def _refresh_ends(self, consumer: AIOKafkaConsumer) -> None:
+        asked = [self._at(partition) for partition in self._owned]
+        if asked:
+            for at, end in (await consumer.end_offsets(asked)).items():
+                owned = self._owned.get(Partition(self._names[at.topic], at.partition))
+                if owned is not None:
+                    owned.end = max(owned.end, end)
 
     def _at(self, partition: Partition) -> TopicPartition:
         return TopicPartition(self._settings.topic(partition.topic), partition.number)
@@ -320,51 +358,16 @@ class KafkaReader:
         if self._is_closed:
             raise LogUnavailable("the log is closed", reason="log_closed")
 
-    def _new_consumer(self) -> AIOKafkaConsumer:
-        settings = self._settings
-        return AIOKafkaConsumer(
-            **connection_options(settings),
-            group_id=settings.group_id,
-            enable_auto_commit=False,
-            auto_offset_reset="none",
-            isolation_level="read_committed",
-            fetch_max_bytes=settings.fetch_max_bytes,
-            max_partition_fetch_bytes=settings.max_partition_fetch_bytes,
-            fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
-            max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
-            session_timeout_ms=settings.session_timeout_ms,
-            heartbeat_interval_ms=max(100, settings.session_timeout_ms // 5),
-            rebalance_timeout_ms=settings.rebalance_timeout_ms,
-            # Exactly one: aiokafka 0.14 joins once for each, every join a new rebalance, and two members never settle.
-            partition_assignment_strategy=(RoundRobinPartitionAssignor,),
-        )
-
-
-def _refuse_commits_of_nobody(consumer: AIOKafkaConsumer) -> None:
-    """An expelled member has no generation left, and a commit without one is taken by a group that is empty.
-
-    aiokafka 0.14 sends it; so a process that slept until all others were gone would move what they had committed. The
-    request is made in the first step of the method that this replaces, so nothing comes between the look and it.
-    """
-    coordinator = consumer._coordinator
-    commit = coordinator._do_commit_offsets
-
-    async def fenced(assignment: Any, committed: Any) -> None:
-        if coordinator.generation < 0:
-            raise UnknownMemberIdError("this consumer is no member of the group")
-        await commit(assignment, committed)
-
-    coordinator._do_commit_offsets = fenced
-
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
     """aiokafka's callbacks; it logs what they raise and goes on, so they do not raise."""
 
-    def __init__(self, reader: KafkaReader) -> None:
-        self._reader = reader
+    def __init__(self, reader: KafkaReader, consumer: AIOKafkaConsumer) -> None:
+        self._reader, self._consumer = reader, consumer
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
-        await self._reader.revoke()
+        if self._reader.uses(self._consumer):
+            await self._reader.revoke()
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
-        await self._reader.assign(assigned)
+        await self._reader.assign(self._consumer, assigned)

@@ -4,26 +4,17 @@ import asyncio
 import json
 import os
 import pty
-import signal
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import socket
 from pathlib import Path
 
 import pytest
 
-from bridge.cli.moments import parse_moment, rfc3339
+from bridge.cli.moments import parse_moment
 from tests.listeners import authority
-from tests.observer_server import QueryServer, entry, failing, headrace, listening, serving, started
+from tests.observer_server import NOON, entry, failing, headrace, rows, serving, started
 from tests.program import free_port
-from tests.waiting import eventually
 
-NOON = "2026-01-31T12:00:00Z"
 WINDOW = ("--from", "2026-01-31", "--to", "2026-02-01")
-
-
-def rows(count: int) -> list[dict[str, object]]:
-    start = parse_moment(NOON)
-    return [entry(rfc3339(start + number), f"row {number}") for number in range(count)]
 
 
 async def test_a_window_is_shown_oldest_first_across_pages() -> None:
@@ -115,6 +106,25 @@ async def test_nothing_found_is_told_with_what_may_be_missing() -> None:
         server.headers["X-Complete-Until"] = "2026-02-01T00:00:00Z"
         ended = await headrace("logs", "component", "c", *WINDOW, "--url", server.url)
         assert "may be missing" not in ended.err
+
+
+async def test_rows_are_shown_with_a_word_on_those_that_are_late() -> None:
+    """A store that is more than a minute behind the window's end is told also when something was found."""
+    async with serving(rows=rows(1), headers={"X-Complete-Until": "2026-01-31T23:58:00Z"}) as server:
+        ended = await headrace("logs", "component", "c", *WINDOW, "--url", server.url)
+        assert (len(ended.lines), "may be missing" in ended.err) == (1, True)
+        server.headers["X-Complete-Until"] = "2026-01-31T23:59:30Z"
+        ended = await headrace("logs", "component", "c", *WINDOW, "--url", server.url)
+        assert (len(ended.lines), ended.err) == (1, "")
+
+
+async def test_an_answer_that_does_not_come_ends_with_the_setting() -> None:
+    """A server that takes the connection and stays silent is given up after client.timeout_seconds."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        ended = await headrace("logs", "component", "c", "--url", url, HEADRACE_CLIENT__TIMEOUT_SECONDS="0.2")
+    assert ended.status == 1
+    assert "did not answer within 0.2 s (setting client.timeout_seconds)" in ended.err
 
 
 async def test_a_refusal_says_status_code_text_and_request_id() -> None:
@@ -213,115 +223,6 @@ async def test_a_reader_that_has_enough_ends_it_quietly() -> None:
         assert await asyncio.to_thread(os.read, reading, 10) == b"2026-01-31"
         os.close(reading)
         _, err = await asyncio.wait_for(command.communicate(), 30)
-    assert (command.returncode, err) == (0, b"")
-
-
-@asynccontextmanager
-async def following(server: QueryServer, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The command with --follow, looking ten times a second; killed if the block did not end it."""
-    options = ("--follow", "--interval", "0.1", "--url", server.url)
-    command = await started("logs", "component", "c", *options, *arguments)
-    try:
-        yield command
-    finally:
-        if command.returncode is None:
-            command.kill()
-            await command.communicate()
-
-
-async def read_rows(command: asyncio.subprocess.Process, count: int) -> list[str]:
-    assert command.stdout is not None
-    lines = [await asyncio.wait_for(command.stdout.readline(), 20) for _ in range(count)]
-    return [line.decode().rstrip("\n").split("] ")[1] for line in lines]
-
-
-async def interrupted(command: asyncio.subprocess.Process) -> tuple[int | None, bytes, bytes]:
-    command.send_signal(signal.SIGINT)
-    out, err = await asyncio.wait_for(command.communicate(), 20)
-    return command.returncode, out, err
-
-
-async def polled(server: QueryServer, times: int = 2) -> None:
-    """So many looks were begun after now: what was there before has been read."""
-    before = len(server.asked)
-    await eventually(lambda: len(server.asked) >= before + times, 20)
-
-
-async def test_follow_shows_every_row_once_also_late_and_equal_ones() -> None:
-    """Rows as they arrive; one that is older than those shown comes after them; two equal ones are two."""
-    start = parse_moment(NOON)
-    async with serving(rows=rows(2)) as server, following(server, "--from", "2026-01-31") as command:
-        assert await read_rows(command, 2) == ["row 0", "row 1"]
-        server.rows += [entry(rfc3339(start + 20 * 10**9), "new")] * 2
-        assert await read_rows(command, 2) == ["new", "new"]
-        server.rows.append(entry(rfc3339(start + 10 * 10**9), "late"))
-        assert await read_rows(command, 1) == ["late"]
-        await polled(server)
-        assert await interrupted(command) == (130, b"", b"")
-
-
-async def test_follow_can_begin_with_the_newest_rows() -> None:
-    """--tail N before --follow: N rows, also where others have the same time, then what is new."""
-    old = [entry(NOON, f"old {number}") for number in range(10)]
-    begin = ("--from", "2026-01-31", "--tail", "2")
-    async with serving(rows=old, max_page=3) as server, following(server, *begin) as command:
-        assert await read_rows(command, 2) == ["old 8", "old 9"]
-        server.rows.append(entry(NOON, "new"))
-        assert await read_rows(command, 1) == ["new"]
-        assert await interrupted(command) == (130, b"", b"")
-
-
-async def test_follow_survives_what_passes_and_tells_it_once() -> None:
-    """503, 504 and 429 are waited out with one line for each kind, and nothing is lost or doubled."""
-    async with serving(rows=rows(1)) as server, following(server, "--from", "2026-01-31") as command:
-        assert await read_rows(command, 1) == ["row 0"]
-        server.fails += [failing(503), failing(503), failing(429, Retry_After="1")]
-        server.rows += rows(2)[1:]
-        assert await read_rows(command, 1) == ["row 1"]
-        status, out, err = await interrupted(command)
-    lines = err.decode().splitlines()
-    assert (status, out) == (130, b"")
-    assert ["503" in lines[0], "429" in lines[1], "answers again" in lines[2]] == [True] * 3
-    assert len(lines) == 3
-
-
-async def test_follow_survives_a_server_that_restarts() -> None:
-    """The connection is refused for a while; the rows that came meanwhile are shown."""
-    server, port = QueryServer(rows=rows(1)), free_port()
-    async with listening(server, port):
-        command = await started(
-            *("logs", "component", "c", "-f", "--interval", "0.1", "--from", "2026-01-31", "--url", server.url)
-        )
-        assert await read_rows(command, 1) == ["row 0"]
-    assert command.stderr is not None
-    assert b"cannot be reached" in await asyncio.wait_for(command.stderr.readline(), 20)
-    server.rows += rows(2)[1:]
-    async with listening(server, port):
-        assert await read_rows(command, 1) == ["row 1"]
-        status, out, err = await interrupted(command)
-    assert (status, out) == (130, b"")
-    assert b"answers again" in err
-
-
-async def test_follow_ends_when_it_will_not_be_answered() -> None:
-    """A credential that does not hold any more is no outage."""
-    async with serving(rows=rows(1)) as server, following(server, "--from", "2026-01-31") as command:
-        assert await read_rows(command, 1) == ["row 0"]
-        server.fails.append(failing(401))
-        _, err = await asyncio.wait_for(command.communicate(), 20)
-    assert (command.returncode, b"401" in err) == (1, True)
-
-
-async def test_follow_ends_with_its_reader() -> None:
-    """Nobody reads any more: it ends at once and with 0, without waiting for the next row."""
-    async with serving(rows=rows(1)) as server:
-        reading, writing = os.pipe()
-        options = ("--follow", "--interval", "3600", "--from", "2026-01-31", "--url", server.url)
-        command = await started("logs", "component", "c", *options, stdout=writing)
-        os.close(writing)
-        assert await asyncio.to_thread(os.read, reading, 10) == b"2026-01-31"
-        os.close(reading)
-        _, err = await asyncio.wait_for(command.communicate(), 20)
     assert (command.returncode, err) == (0, b"")
 
 

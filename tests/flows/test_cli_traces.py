@@ -80,15 +80,32 @@ async def test_nothing_found_is_no_error() -> None:
     assert "nothing found from 2026-01-31T00:00:00Z" in ended.err
 
 
+async def test_the_organisation_is_found_where_only_one_has_the_component() -> None:
+    """By name or id; several, or none, are told so that one can be named."""
+    async with serving() as server:
+        at = (*WINDOW, "--url", server.url)
+        for name in ("api", "c-1"):
+            await headrace("traces", "component", name, *at)
+        unknown = await headrace("traces", "component", "other", *at)
+        server.orgs = ("acme", "globex")
+        several = await headrace("traces", "component", "api", *at)
+    scopes = [body["searchScope"] for body in server.bodies]
+    assert scopes == [{"component": name, "namespace": "acme"} for name in ("api", "c-1")]
+    assert unknown.status != 0
+    assert "no organisation that you may read has a component 'other'" in unknown.err
+    assert several.status != 0
+    assert "2 organisations have a component 'api': acme, globex; name one with --org" in several.err
+
+
 async def test_a_trace_is_shown_as_a_waterfall() -> None:
     """Spans as a tree with services and errors; attributes on request; JSON is the server's spans."""
     async with serving(spans={TRACE: [span("1"), span("2", "1", is_error=True)]}) as server:
         at = ("--url", server.url)
         ended = await headrace("traces", "show", TRACE.upper(), *at, "--org", "acme")
         assert ended.status == 0
-        assert [line.split("  ")[0] for line in ended.lines[5:6]] == ["name-1"]
-        assert ended.lines[6].startswith("  name-2  shop")
-        assert "! declined" in ended.lines[7]
+        assert ended.lines[3].startswith("name-1  shop")
+        assert ended.lines[4].startswith("  name-2  shop")
+        assert "! declined" in ended.lines[5]
         assert server.bodies[0]["searchScope"] == {"namespace": "acme"}
         assert not server.bodies[0]["includeAttributes"]
         ended = await headrace("traces", "show", TRACE, "--attributes", *at)

@@ -84,6 +84,15 @@ def test_the_window_waits_for_what_the_store_does_not_have_yet() -> None:
     assert logs(poll(following, store, until=601)) == ["was on its way"]
 
 
+def test_a_store_that_falls_back_repeats_nothing() -> None:
+    """The window never moves back, to where what was shown is not known any more."""
+    store = [row(0, "old"), row(600 * SECOND, "new")]
+    following = Following(T0)
+    assert logs(poll(following, store, until=600)) == ["old", "new"]
+    assert poll(following, store, until=10) == []
+    assert poll(following, store, until=10) == []
+
+
 def test_memory_is_bounded_and_it_is_told() -> None:
     """With more rows in the overlap than may be remembered it gets shorter; nothing is shown twice for that."""
     store = [row(number, str(number)) for number in range(100)]
