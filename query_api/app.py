@@ -100,7 +100,7 @@ def _around(guards: Guards, observe: Observes) -> Any:
         try:
             response = web.Response(status=204) if cors.is_preflight else await _answered(request, handler)
             if not response.prepared:
-                response.headers.extend(request[HEADERS])
+                _add_headers(response, request[HEADERS])
             status = response.status
             record.outcome = record.outcome or str(status)
         except asyncio.CancelledError:
@@ -113,6 +113,13 @@ def _around(guards: Guards, observe: Observes) -> Any:
         return response
 
     return around
+
+
+def _add_headers(response: web.StreamResponse, headers: dict[str, str]) -> None:
+    """What an answer says of itself stays: the page may be kept, as its ETag has it. `Vary` is a list."""
+    for name, value in headers.items():
+        if name == "Vary" or name not in response.headers:
+            response.headers.add(name, value)
 
 
 async def _answered(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:

@@ -16,6 +16,7 @@ from query_api.app import Guards, KnowsCallers, create_app
 from query_api.auth.authenticator import Authenticator
 from query_api.callers import LocalCallers
 from query_api.limits import Gate, Rates
+from query_api.page import add_page
 from query_api.routes import LOGS_ADAPTER, MAIN, TRACING_ADAPTER
 from query_api.serving import serve
 from query_api.storage import StorageProvider
@@ -78,6 +79,7 @@ async def serving(
     grace_seconds: float = 5.0,
     gate: Gate | None = None,
     rates: Rates | None = None,
+    has_page: bool = False,
     **guards: Any,
 ) -> AsyncIterator[Served]:
     """All three listeners, as `bridge.assembly_query` opens them. `guards`: the rest of `Guards`."""
@@ -88,6 +90,8 @@ async def serving(
 
         async def listen(routes: Sequence[Route]) -> str:
             app = create_app(api, routes, guard, lambda *seen: served.observed.append(seen[:2]), "Headrace test")
+            if has_page and routes is MAIN:
+                add_page(app)
             port = await stack.enter_async_context(serve(app, "127.0.0.1", 0, grace_seconds, None))
             return f"http://127.0.0.1:{port}"
 

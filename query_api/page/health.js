@@ -49,5 +49,5 @@ function line(row, most) {
   bar.style.width = `${(row.lastMinuteItems / most) * 100}%`;
   return h("tr", {},
     h("th", { scope: "row" }, visible(row.organizationId)), h("td", {}, row.signal), h("td", {}, freshness(row.completeUntil)),
-    h("td", {}, h("span", { class: "items" }, h("span", {}, row.lastMinuteItems.toLocaleString()), h("span", { class: "track", "aria-hidden": "true" }, bar))));
+    h("td", {}, h("span", { class: "items" }, h("span", {}, row.lastMinuteItems?.toLocaleString() ?? "\u2013"), h("span", { class: "track", "aria-hidden": "true" }, bar))));
 }

@@ -140,6 +140,17 @@ async def test_a_token_is_asked_for_kept_in_the_tab_and_never_put_in_the_address
         assert await page.evaluate("sessionStorage.length") == 0
 
 
+async def test_health_is_shown_to_who_may_read_a_part_of_an_organisation(browser: Browser) -> None:
+    """Without the whole organisation's number of items, which that caller is not told; the row is there."""
+    token = Token(name="dev", token_sha256=hashlib.sha256(SECRET.encode()).hexdigest(), roles=("acme/shop/api",))
+    memory = some_logs(3).to_memory()
+    auth, allowed = QueryAuth(tokens=(token,)), ["the server responded with a status of 401"]
+    async with serving_page(memory, auth) as url, open_page(browser, url, "#/health", allowed=allowed) as page:
+        await page.get_by_label("Bearer token").fill(SECRET)
+        await page.get_by_role("button", name="Use token").click()
+        await expect(page.get_by_role("row", name="acme logs")).to_contain_text("\u2013")
+
+
 async def test_a_role_that_opens_nothing_here_is_told_so(browser: Browser) -> None:
     """403 with what to do, not an empty page."""
     token = Token(name="dev", token_sha256=hashlib.sha256(SECRET.encode()).hexdigest(), roles=("costs:acme",))

@@ -121,6 +121,17 @@ async def test_every_answer_has_its_id_and_is_kept_by_nobody(served: Served) -> 
         assert answer.headers["Server"] == "headrace"
 
 
+async def test_an_answer_that_may_be_kept_says_so_alone() -> None:
+    """The page's files have a rule of their own for caches, and it is the only one in the answer."""
+    async with serving(MemoryStorage(), allowed_origins=("https://portal.example.org",), has_page=True) as served:
+        async with served.session.get(f"{served.main}/", headers={"Accept-Encoding": "gzip"}) as page:
+            assert page.headers.getall("Cache-Control") == ["no-cache"]
+            assert page.headers.getall("Vary") == ["Accept-Encoding", "Origin"]
+            assert page.headers.getall("X-Content-Type-Options") == ["nosniff"]
+        async with served.session.get(f"{served.main}/api/places") as places:
+            assert places.headers.getall("Cache-Control") == ["no-store"]
+
+
 async def test_the_freshness_header_is_the_signals_own(served: Served) -> None:
     """Logs tell the logs', traces the traces'; what has no signal tells nothing."""
     assert (await served.post(PATH, WINDOW)).headers["X-Complete-Until"] == "2025-11-14T10:00:00.123456789Z"
