@@ -177,6 +177,7 @@ async def run_query(settings: Settings, stop: asyncio.Event, started: Started = 
         health.query = query.check
         start_side_tasks(group, settings, identities, None, stop)
         await _until_stop(settings, identities, Ports(0, 0, admin_port, query.ports.main), stop, started)
+        health.is_draining = True
     logger.info("stopped")
 
 

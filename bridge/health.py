@@ -65,7 +65,7 @@ class Health:
         if self.lanes is not None:
             parts["deliver"] = self._deliver()
         if self.query is not None:
-            parts["query"] = self.query()
+            parts["query"] = Check("stopping", {}) if self.is_draining else self.query()
         return parts
 
     def _lanes(self) -> Sequence[LaneHealth]:

@@ -19,7 +19,7 @@ class LogQuery:
     """Which log records. What is empty or None is not asked for; everything that is must hold, lists are "one of".
 
     `organization`, `project`, `components`, `environment`: name or canonical id. `phrase`: substring of the body, any
-    case. `levels`: canonical levels (`query_api/levels.py`). `versions` and `version_ids` are one list: either may
+    case. `levels`: canonical levels (`bridge/levels.py`). `versions` and `version_ids` are one list: either may
     hold. `labels`: exact pod labels, however they were prefixed. `vhosts` and `apis` (id to version, empty: any) are a
     gateway's. `is_build`: only rows of build pods. `cursor` goes on behind that row.
     """
@@ -137,7 +137,8 @@ class TraceQuery:
 
 @dataclass(frozen=True, slots=True)
 class TraceSummary:
-    """A trace, of the spans the tenant may read. The root is the span without a parent, else the earliest one."""
+    """A trace, of the spans the tenant may read in the organisations that were asked about. The root is the span without
+    a parent, else the earliest one."""
 
     trace_id: str
     span_count: int

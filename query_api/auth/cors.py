@@ -6,7 +6,7 @@ from typing import Final
 
 _METHODS: Final = "GET, POST, PUT, DELETE, OPTIONS"
 _REQUEST_HEADERS: Final = "Content-Type, Authorization, X-Original-Authorization, X-Request-Id"
-_ANSWER_HEADERS: Final = "X-Complete-Until, X-Next-Cursor, X-Request-Id, X-Total-Capped"
+_ANSWER_HEADERS: Final = "X-Complete-Until, X-Next-Cursor, X-Request-Id, X-Row-Limit, X-Total-Capped"
 _MAX_AGE_SECONDS: Final = "3600"
 
 
