@@ -137,8 +137,10 @@ class TraceQuery:
 
 @dataclass(frozen=True, slots=True)
 class TraceSummary:
-    """A trace, of the spans the tenant may read in the organisations that were asked about. The root is the span without
-    a parent, else the earliest one."""
+    """A trace, of the spans that the tenant may read in the organisations it was asked of.
+
+    The root is the span without a parent, else the earliest one.
+    """
 
     trace_id: str
     span_count: int

@@ -20,7 +20,9 @@ def test_an_allowed_origin_is_echoed() -> None:
             "Vary": "Origin",
             "Access-Control-Allow-Origin": PORTAL,
             "Access-Control-Allow-Credentials": "true",
-            "Access-Control-Expose-Headers": "X-Complete-Until, X-Next-Cursor, X-Request-Id, X-Row-Limit, X-Total-Capped",
+            "Access-Control-Expose-Headers": (
+                "X-Complete-Until, X-Next-Cursor, X-Request-Id, X-Row-Limit, X-Total-Capped"
+            ),
         }
     )
 
