@@ -38,8 +38,8 @@ UNAVAILABLE: Final[Mapping[int, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`table_filters` is the tenant (guard.py). A limit of 0 is none. `max_result_bytes`: as the store counts the values,
-    and also as JSON."""
+    """`table_filters` is the tenant (guard.py). A limit of 0 is none. `max_result_bytes`: of the values as the
+    store counts them, and of them as JSON."""
 
     sql: str
     parameters: Mapping[str, object]

@@ -345,10 +345,11 @@ async def test_a_link_is_made_for_an_organisation_of_the_caller_and_verified() -
 async def test_bodies_in_hand_have_an_end() -> None:
     """Bodies that wait take no more memory than there is room for; over it 429 at once, and others are not kept out."""
     callers = known({"busy": ["acme"], "other": ["acme"]})
-    async with serving(memory("INFO x"), callers=callers, bodies=BodyRoom(40_000)) as served:
+    room = BodyRoom(40_000)
+    async with serving(memory("INFO x"), callers=callers, bodies=room) as served:
         head = b"POST /api/logs/component/api HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer busy\r\n"
         slow = asyncio.create_task(raw(served, head + b"Content-Length: 15000\r\n\r\n{"))
-        await eventually(lambda: served.observed == [] and not slow.done())
+        await eventually(lambda: room._of_caller["busy"] == 15_000)
         answers = [await served.post(PATH, b"{}" + b" " * 9000, Authorization="Bearer busy") for _ in range(2)]
         assert [answer.status for answer in answers] == [429, 429]
         unsaid = await raw(
