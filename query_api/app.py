@@ -239,7 +239,8 @@ def _failed(request: web.Request, route: Route, error: Exception) -> web.StreamR
 def _broken_off(request: web.Request, route: Route, error: BrokenOff) -> web.StreamResponse:
     """The head is out, so all that can be told is that this is not the end: the connection is reset."""
     cause = error.__cause__
-    request[_RECORD].outcome = failure_of(cause).type if isinstance(cause, Exception) else "internalError"
+    is_slow = isinstance(cause, TimeoutError)
+    request[_RECORD].outcome = "slowClient" if is_slow or not isinstance(cause, Exception) else failure_of(cause).type
     logger.warning("broken off: %s", cause, extra={"fields": {"route": route.name}})
     if request.transport is not None:
         request.transport.abort()

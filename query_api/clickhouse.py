@@ -64,7 +64,8 @@ class ClickHouseStorage:
             return LogPage()
         given, values = log_filters(query, scope)
         order = _order(query, scope)
-        rows = await self._rows(tenant, "logs", given | order, {**values, "limit": query.limit})
+        question = self._question(tenant, "logs", given | order, {**values, "limit": query.limit})
+        rows = await self._asker.rows(replace(question, is_first_rows=scope.is_one_component))
         if query.cursor is None and len(rows) < query.limit:
             return LogPage([_log_row(row) for row in rows], len(rows))
         given, values = log_filters(replace(query, cursor=None), scope)

@@ -57,16 +57,15 @@ class ServerSettings:
 async def open_servers(settings: ServerSettings) -> AsyncIterator["ServerAsker"]:
     """An asker whether or not any host is up; it connects, and connects again, by itself."""
     hosts = [_Host(host, port, settings) for host, port in settings.hosts]
-    async with asyncio.TaskGroup() as group:
-        pulses = [group.create_task(host.watch(), name=f"pulse of {host.name}") for host in hosts]
-        try:
-            yield ServerAsker(hosts)
-        finally:
-            for pulse in pulses:
-                pulse.cancel()
-            await asyncio.gather(*pulses, return_exceptions=True)  # or one would still be connecting
-            for host in hosts:
-                await host.close()
+    pulses = [asyncio.create_task(host.watch(), name=f"pulse of {host.name}") for host in hosts]
+    try:  # not a TaskGroup: it would wrap the errors of the block it is around
+        yield ServerAsker(hosts)
+    finally:
+        for pulse in pulses:
+            pulse.cancel()
+        await asyncio.gather(*pulses, return_exceptions=True)
+        for host in hosts:
+            await host.close()
 
 
 class ServerAsker:

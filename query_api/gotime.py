@@ -46,7 +46,7 @@ def parse_time(text: str) -> int:
         at = datetime(*(int(number) for number in numbers), tzinfo=_zone(zone))  # type: ignore[arg-type, misc]
         seconds = (at - _EPOCH) // timedelta(seconds=1)
     except (ValueError, OverflowError):
-        raise GoTimeError(f"parsing time {_quoted(text)}: {_out_of_range(numbers)} out of range") from None
+        raise GoTimeError(f"parsing time {_quoted(text)}: {_out_of_range(numbers, zone)} out of range") from None
     nanos = seconds * SECOND + int((fraction or "0").ljust(9, "0")[:9])
     return min(max(nanos, MIN_UNIX_NANO), MAX_UNIX_NANO)
 
@@ -73,12 +73,16 @@ def _misfit(text: str) -> str:
     return f"parsing time {_quoted(text)}: extra text: {_quoted(rest)}"
 
 
-def _out_of_range(numbers: list[str]) -> str:
+def _out_of_range(numbers: list[str], zone: str) -> str:
     _, month, _, hour, minute, second = (int(number) for number in numbers)
     for name, value, highest in (("month", month, 12), ("hour", hour, 23), ("minute", minute, 59)):
         if value > highest or (name == "month" and value == 0):
             return name
-    return "second" if second > 59 else "day"
+    if second > 59:
+        return "second"
+    if zone != "Z" and int(zone[1:3]) > 23:
+        return "time zone offset hour"
+    return "time zone offset minute" if zone != "Z" and int(zone[4:6]) > 59 else "day"
 
 
 def _quoted(text: str) -> str:

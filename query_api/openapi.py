@@ -12,6 +12,7 @@ _HEADERS: Final = {
     "X-Request-Id": "The request's id, in the log too; yours is taken if you send one.",
     "X-Complete-Until": "Everything received before this time is in the answer.",
     "X-Next-Cursor": "There may be more rows: ask again with it as `cursor`.",
+    "X-Row-Limit": "An export has no more rows than this (query.export_max_rows).",
     "X-Total-Capped": "The total counts up to query.total_cap.",
 }
 _FAILURES: Final = {

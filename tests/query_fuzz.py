@@ -1,11 +1,10 @@
 """Requests to every route of the query API with anything in any one text of theirs, made from the table of routes."""
 
-import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import quote, quote_from_bytes
+from urllib.parse import quote_from_bytes
 
 from query_api.api import Route
 from query_api.body import Member

@@ -48,13 +48,13 @@ class Served:
     tracing_adapter: str = ""
     observed: list[tuple[str, str]] = field(default_factory=list)
 
-    async def post(self, path: str, body: Any = None, *, base: str = "", **headers: str) -> Answer:
+    async def post(self, path: str, body: Any = None, *, base: str = "", **headers: Any) -> Answer:
         """A JSON body, or bytes as they are; header names have `_` for the dash."""
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        typed = {"Content_Type": "application/json"} | headers
+        typed: dict[str, Any] = {"Content_Type": "application/json"} | headers
         return await self.ask("POST", path, raw, base=base, **typed)
 
-    async def get(self, path: str, *, base: str = "", **headers: str) -> Answer:
+    async def get(self, path: str, *, base: str = "", **headers: Any) -> Answer:
         return await self.ask("GET", path, base=base, **headers)
 
     async def ask(self, method: str, path: str, body: bytes | None = None, *, base: str = "", **headers: str) -> Answer:

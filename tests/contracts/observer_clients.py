@@ -101,7 +101,7 @@ class ObserverClients(StorageCase):
         assert "Access-Control-Allow-Origin" not in foreign.headers
 
     async def test_the_portal_of_today_reads_logs_traces_and_spans(self, served: Served) -> None:
-        """7.4: logs ascending with all levels meaning none, traces of a component, its spans up to 1000, one of them."""
+        """7.4: logs ascending, all levels meaning none; traces of a component, its spans up to 1000, one of them."""
         headers = {"Authorization": "Bearer portal", "Origin": PORTAL}
         scope = {"namespace": "acme", "project": "shop", "component": "api", "environment": "dev"}
         times = {"startTime": EARLY, "endTime": LATE}
@@ -138,7 +138,7 @@ class ObserverClients(StorageCase):
     async def test_gateway_and_project_routes_answer_with_their_rows(self, served: Served) -> None:
         """1.3: virtual hosts and API ids with any version; components of a project; everything of the organisation."""
         headers = {"Authorization": "Bearer portal"}
-        sent = {
+        sent: dict[str, Any] = {
             **WINDOW,
             "organizationId": "acme",
             "gatewayVHosts": ["gw.acme.test"],

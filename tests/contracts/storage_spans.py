@@ -124,13 +124,13 @@ class SpansContract(StorageCase):
         stored.span("child", ids(1, 2), NOON + 5, API, parent=span_id(1))
         stored.span("elsewhere", ids(2, 3), NOON, WEB)
         await opened.write(stored)
-        asked: dict[str, Any]
-        for asked in (
+        questions: list[dict[str, Any]] = [
             {"component": "api"},
             {"component": "c-1"},
             {"environment": "dev"},
             {"component": "api", "organization": "acme"},
-        ):
+        ]
+        for asked in questions:
             page = await traces(opened, **asked)
             assert [(each.trace_id, each.span_count, each.root_span_name) for each in page.traces] == [
                 (trace_id(1), 2, "root")

@@ -9,6 +9,7 @@ import pytest
 from tests.clickhouse_storage import opened_embedded, opened_server
 from tests.contracts.storage_contract import IsolationContract, Opened
 from tests.contracts.storage_logs import LogsContract
+from tests.contracts.storage_names import NamesContract
 from tests.contracts.storage_places import PlacesContract
 from tests.contracts.storage_spans import SpansContract
 from tests.contracts.storage_texts import TextsContract
@@ -75,4 +76,12 @@ class TestTextsOnServer(OnServer, TextsContract):
 
 
 class TestTextsEmbedded(OnEmbedded, TextsContract):
+    pass
+
+
+class TestNamesOnServer(OnServer, NamesContract):
+    pass
+
+
+class TestNamesEmbedded(OnEmbedded, NamesContract):
     pass

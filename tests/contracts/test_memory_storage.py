@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from query_api.memory import MemoryStorage
 from tests.contracts.storage_contract import IsolationContract, Opened
 from tests.contracts.storage_logs import LogsContract
+from tests.contracts.storage_names import NamesContract
 from tests.contracts.storage_places import PlacesContract
 from tests.contracts.storage_spans import SpansContract
 from tests.contracts.storage_texts import TextsContract
@@ -47,4 +48,8 @@ class TestPlaces(OnMemory, PlacesContract):
 
 
 class TestTexts(OnMemory, TextsContract):
+    pass
+
+
+class TestNames(OnMemory, NamesContract):
     pass

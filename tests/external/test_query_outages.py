@@ -51,7 +51,7 @@ def running(connection: Connection) -> int:
     query = (
         "SELECT count() FROM system.processes WHERE query LIKE '%UTF8(Body%' AND query NOT LIKE '%system.processes%'"
     )
-    return int(connection.rows(query)[0][0])
+    return int(str(next(iter(connection.rows(query)))[0]))
 
 
 async def until_running(connection: Connection, wanted: int) -> None:

@@ -17,7 +17,7 @@ from tests.services import ClickHouseServer
 
 pytestmark = [pytest.mark.external, pytest.mark.timeout(180)]
 LINKS: Final = HyperDX.model_validate({"base_url": "http://hyperdx:3000", "signing_key": "0123456789abcdef"})
-# A rule between members (times in order, at most 30 days, a component needs its project, one of several has to be
+# A rule between members (times in order, at most 30 days, one of several has to be
 # there, a page is among hyperdx.allowed_paths) cannot be said in JSON schema, so data that fit it may be refused.
 RULES_BETWEEN: Final = (
     *(

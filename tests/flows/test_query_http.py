@@ -12,7 +12,7 @@ from bridge.settings_links import HyperDX
 from query_api import serving as serving_module
 from query_api.api import Rules
 from query_api.errors import StoreUnavailable
-from query_api.limits import BodyRoom, Gate, Rates
+from query_api.limits import Gate, Rates
 from query_api.memory import MemoryStorage
 from query_api.routes import MAIN
 from query_api.storage import LogPage, LogQuery
@@ -136,6 +136,8 @@ async def test_the_freshness_header_is_the_signals_own(served: Served) -> None:
         ({"startTime": "yesterday"}, "startTime must be in RFC3339 format"),
         ({"endTime": "2025-11-14T25:00:00Z"}, "endTime must be in RFC3339 format"),
         ({"endTime": "2025-02-30T00:00:00Z"}, "day out of range"),
+        ({"endTime": "2025-02-20T00:00:00+24:00"}, "time zone offset hour out of range"),
+        ({"endTime": "2025-02-20T00:00:00+23:60"}, "time zone offset minute out of range"),
         ({"startTime": WINDOW["endTime"], "endTime": WINDOW["startTime"]}, "must be after startTime"),
         ({"limit": 10_001}, "limit cannot exceed 10000"),
         ({"limit": 1 << 70}, "Invalid request format"),
@@ -222,6 +224,29 @@ async def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.Monk
         for sent in (b"", b"GET /health HTTP/1.1\r\nHost: x\r\n"):
             assert await raw(served, sent) == b""
         assert (await served.get("/health")).status == 200
+
+
+async def test_an_export_that_nobody_takes_is_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its place at the store is free again, and what was sent has no end that could be taken for one."""
+    monkeypatch.setattr("query_api.log_handlers.WRITE_SECONDS", 0.3)
+    async with serving(memory(*("x" * 100_000 for _ in range(300))), gate=Gate(1, 5.0)) as served:
+        host, port = served.main.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=1024)
+        times = "&".join(f"{name}={value}" for name, value in WINDOW.items())
+        writer.write(
+            f"GET /api/logs/export/csv?organizationId=acme&{times} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+        )
+        await eventually(lambda: ("log export", "slowClient") in served.observed)
+        assert (await served.post(PATH, {"limit": 1})).status == 200
+        received = b""
+        try:
+            while chunk := await reader.read(1 << 20):
+                received += chunk
+        except ConnectionResetError:
+            pass
+        assert received.startswith(b"HTTP/1.1 200 ")
+        assert not received.endswith(b"0\r\n\r\n")
+        writer.close()
 
 
 async def test_a_rate_is_each_callers_own() -> None:
@@ -340,51 +365,3 @@ async def test_a_link_is_made_for_an_organisation_of_the_caller_and_verified() -
         for uri, host in ((target.replace("acme", "evil"), ""), (target, "other.example.org"), ("", "")):
             bad = await served.get("/api/hyperdx/verify", X_Original_URI=uri, X_Original_Host=host)
             assert (bad.status, "X-Headrace-Organization" in bad.headers) == (403, False)
-
-
-async def test_bodies_in_hand_have_an_end() -> None:
-    """Bodies that wait take no more memory than there is room for; over it 429 at once, and others are not kept out."""
-    callers = known({"busy": ["acme"], "other": ["acme"]})
-    room = BodyRoom(40_000)
-    async with serving(memory("INFO x"), callers=callers, bodies=room) as served:
-        head = b"POST /api/logs/component/api HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer busy\r\n"
-        slow = asyncio.create_task(raw(served, head + b"Content-Length: 15000\r\n\r\n{"))
-        await eventually(lambda: room._of_caller["busy"] == 15_000)
-        answers = [await served.post(PATH, b"{}" + b" " * 9000, Authorization="Bearer busy") for _ in range(2)]
-        assert [answer.status for answer in answers] == [429, 429]
-        unsaid = await raw(
-            served, head + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
-        )
-        assert unsaid.startswith(b"HTTP/1.1 429 ")
-        assert (await served.post(PATH, b"{}" + b" " * 9000, Authorization="Bearer other")).status == 200
-        slow.cancel()
-        await asyncio.gather(slow, return_exceptions=True)
-        await eventually(lambda: ("component logs", "cancelled") in served.observed)
-        assert (await served.post(PATH, b"{}" + b" " * 9000, Authorization="Bearer busy")).status == 200
-
-
-async def test_a_large_answer_that_nobody_takes_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It holds its place while it goes out, so that unread answers do not pile up in memory, and then gives it back."""
-    monkeypatch.setattr("query_api.app.WRITE_SECONDS", 0.5)
-    async with serving(memory(*["x" * 100_000] * 200), gate=Gate(1, 0.1)) as served:
-        host, port = served.main.removeprefix("http://").split(":")
-        reader, writer = await asyncio.open_connection(host, int(port), limit=1 << 10)
-        body = b'{"limit": 200}'
-        head = f"POST {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        writer.write(head + body)
-        await reader.readexactly(1)
-        assert (await served.post(PATH, {"limit": 1})).status == 429
-        await eventually(lambda: ("component logs", "internalError") in served.observed)
-        assert (await served.post(PATH, {"limit": 1})).status == 200
-        whole = await served.post(PATH, {"limit": 200})
-        assert (whole.status, len(whole.json["logs"])) == (200, 200)
-        writer.close()
-
-
-async def test_escapes_do_not_make_an_answer_six_times_as_large() -> None:
-    """What would be too large as JSON is refused with its advice before it is made."""
-    rules = Rules(max_answer_bytes=100_000)
-    async with serving(memory("<" * 30_000, "x" * 30_000), rules=rules) as served:
-        refused = await served.post(PATH, {})
-        assert (refused.status, refused.json["code"]) == (400, "OBS-L-12")
-        assert "fewer rows" in refused.json["message"]
