@@ -22,7 +22,7 @@ from query_api.clickhouse import ClickHouseStorage, ReadLimits
 from query_api.clickhouse_embedded import open_embedded
 from query_api.clickhouse_server import ServerSettings, open_servers
 from query_api.costs_report import Retention
-from query_api.limits import Gate, Rates
+from query_api.limits import BODIES_BYTES, BodyRoom, Gate, Rates
 from query_api.page import add_page
 from query_api.routes import LOGS_ADAPTER, MAIN, TRACING_ADAPTER
 from query_api.serving import serve
@@ -79,7 +79,8 @@ async def _open_guards(stack: AsyncExitStack, settings: Settings, catalog: FindC
         callers = await stack.enter_async_context(open_authenticator(query.auth, _resolver(catalog)))
     gate = Gate(query.max_concurrent_queries, query.max_wait_seconds)
     origins = query.cors.allowed_origins
-    return Guards(callers, Rates(query.requests_per_second), gate, origins, query.max_request_bytes)
+    bodies = BodyRoom(max(BODIES_BYTES, 2 * query.max_request_bytes))
+    return Guards(callers, Rates(query.requests_per_second), gate, origins, query.max_request_bytes, bodies)
 
 
 async def _listen(stack: AsyncExitStack, settings: Settings, api: Api, guards: Guards, metrics: Metrics) -> QueryPorts:
@@ -160,6 +161,7 @@ def _rules(settings: Settings) -> Rules:
     return Rules(
         undefined_level=settings.query.undefined_level,
         export_max_rows=settings.query.export_max_rows,
+        max_answer_bytes=2 * settings.query.max_result_bytes,
         default_organization=settings.catalog.default_organization,
         hyperdx=settings.hyperdx,
         costs=settings.costs,

@@ -34,6 +34,7 @@ class Rules:
 
     undefined_level: str = "INFO"
     export_max_rows: int = 100_000
+    max_answer_bytes: int = 32 << 20
     default_organization: str = ""
     hyperdx: HyperDX = field(default_factory=HyperDX)
     costs: Costs = field(default_factory=Costs)
@@ -98,7 +99,8 @@ class Exchange:
 
     def answer(self, value: Any, headers: Mapping[str, str] | None = None) -> web.Response:
         """JSON with 200. The type has no charset, as Go's (contract 1.1)."""
-        return web.Response(body=json_bytes(value), content_type="application/json", headers=headers)
+        body = json_bytes(value, self.rules.max_answer_bytes)
+        return web.Response(body=body, content_type="application/json", headers=headers)
 
 
 Handler = Callable[[Exchange], Awaitable[web.StreamResponse]]

@@ -10,16 +10,16 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from query_api.api import HEADERS, Api, BrokenOff, Exchange, Route, until_header
+from query_api.api import HEADERS, WRITE_SECONDS, Api, BrokenOff, Exchange, Route, until_header
 from query_api.auth.cors import cors_answer
 from query_api.errors import QueryError, StoreFailed, StoreUnavailable, TooManyRequests
-from query_api.limits import Gate, Rates
+from query_api.limits import BODIES_BYTES, BodyRoom, Gate, Rates
 from query_api.links import LinksNotConfigured
 from query_api.openapi import document
 from query_api.render import Failure, failure_of, json_bytes
@@ -33,6 +33,10 @@ NOT_FOUND: Final = "404 page not found\n"
 NOT_ALLOWED: Final = "Method Not Allowed\n"
 # On every answer: it holds a tenant's data, so nothing between may keep it, and it is of the type it says.
 COMMON: Final = {"Server": "headrace", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+# What a socket's own buffers take at once is not worth a place.
+LARGE_BYTES: Final = 1 << 18
 
 
 class KnowsCallers(Protocol):
@@ -56,6 +60,14 @@ class Guards:
     gate: Gate
     allowed_origins: Sequence[str] = ()
     max_request_bytes: int = 1 << 20
+    bodies: BodyRoom = field(default_factory=lambda: BodyRoom(BODIES_BYTES))
+
+    def body_bytes(self, request: web.Request) -> int:
+        """What its body may take here: the limit where the length is not told, is over it, or is of a packed one."""
+        told = request.content_length if "Content-Encoding" not in request.headers else None
+        if not request.body_exists:
+            return 0
+        return self.max_request_bytes if told is None else min(told, self.max_request_bytes)
 
 
 @dataclass(slots=True)
@@ -147,12 +159,8 @@ def _handler(api: Api, route: Route, guards: Guards) -> Callable[[web.Request], 
             exchange = Exchange(api, request, route, caller)
             if route.action is not None:
                 _ = exchange.tenant  # who may read nothing is told so, whatever the request says
-            if route.body:
-                await exchange.receive()
-            if not route.is_heavy:
-                return await _handled(exchange)
-            async with guards.gate.place(caller.name):
-                return await _handled(exchange)
+            with guards.bodies.hold(caller.name, guards.body_bytes(request) if route.body else 0):
+                return await _received(exchange, guards)
         except (QueryError, LinksNotConfigured) as error:
             return _failed(request, route, error)
         except BrokenOff as error:
@@ -164,6 +172,32 @@ def _handler(api: Api, route: Route, guards: Guards) -> Callable[[web.Request], 
             return _failed(request, route, error)
 
     return handle
+
+
+async def _received(exchange: Exchange, guards: Guards) -> web.StreamResponse:
+    if exchange.route.body:
+        await exchange.receive()
+    if not exchange.route.is_heavy:
+        return await _handled(exchange)
+    async with guards.gate.place(exchange.caller.name):
+        return await _sent(exchange, await _handled(exchange))
+
+
+async def _sent(exchange: Exchange, response: web.StreamResponse) -> web.StreamResponse:
+    """A large answer goes out while its place is held, so that no more of them are in memory than there are places.
+
+    Who takes it slower than `WRITE_SECONDS` allows is cut off.
+    """
+    if response.prepared or not isinstance(response, web.Response) or (response.content_length or 0) < LARGE_BYTES:
+        return response
+    response.headers.extend(exchange.request[HEADERS])
+    try:
+        async with asyncio.timeout(WRITE_SECONDS):
+            await response.prepare(exchange.request)
+            await response.write_eof()
+    except TimeoutError as error:
+        raise BrokenOff(response) from error
+    return response
 
 
 async def _handled(exchange: Exchange) -> web.StreamResponse:

@@ -41,7 +41,8 @@ UNAVAILABLE: Final[Mapping[int, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`table_filters` is the tenant (guard.py). A limit of 0 is none. `is_first_rows`: few, in the key's order."""
+    """`table_filters` is the tenant (guard.py). A limit of 0 is none. `max_result_bytes`: of the values as the
+    store counts them, and of them as JSON. `is_first_rows`: few, in the key's order."""
 
     sql: str
     parameters: Mapping[str, object]
@@ -104,6 +105,11 @@ class Asker(Protocol):
         ...
 
 
+def answer_too_large() -> AnswerTooLarge:
+    """The advice goes to the caller."""
+    return AnswerTooLarge("the answer is too large: ask for fewer rows (limit) or a shorter time range")
+
+
 def error_of(code: int | None, text: str) -> QueryError:
     """What a failed question means for its caller; `code` is ClickHouse's, None when it could not be asked."""
     if code is None or code == 0:
@@ -111,7 +117,7 @@ def error_of(code: int | None, text: str) -> QueryError:
     if code in TIMEOUTS:
         return QueryTimeout(TOO_SLOW)
     if code in TOO_LARGE:
-        return AnswerTooLarge("the answer is too large: ask for fewer rows (limit) or a shorter time range")
+        return answer_too_large()
     if code in UNAVAILABLE:
         return StoreUnavailable("the store cannot answer now", reason=UNAVAILABLE[code])
     return StoreFailed(f"clickhouse error {code}: {text[:500]}")

@@ -16,7 +16,7 @@ import clickhouse_connect
 import orjson
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
-from query_api.asking import Question, error_of
+from query_api.asking import Question, answer_too_large, error_of
 
 BLOCK_ROWS: Final = 2000
 # of an answer that is taken whole because it cannot be streamed here
@@ -48,6 +48,8 @@ class EmbeddedAsker:
     async def rows(self, question: Question) -> list[list[Any]]:
         """As `Asker.rows`."""
         body = await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, question)
+        if 0 < question.max_result_bytes < len(body):
+            raise answer_too_large()
         return [orjson.loads(line) for line in body.splitlines()]
 
     async def blocks(self, question: Question) -> AsyncIterator[list[list[Any]]]:

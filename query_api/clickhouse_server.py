@@ -9,17 +9,16 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-import orjson
 from aiohttp import ClientError
 from clickhouse_connect.driver import create_async_client
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
 from bridge.retry import backoff_seconds
-from query_api.asking import Question, error_of
+from query_api.asking import Question, answer_too_large, error_of
 from query_api.errors import QueryError, StoreUnavailable
 from query_api.rows import complete_rows, failure_in
 
@@ -28,6 +27,8 @@ T = TypeVar("T")
 Call = Callable[[Any], Awaitable[T]]
 PULSE_SECONDS: Final = 0.4
 PULSE_TIMEOUT_SECONDS: Final = 1.2
+# A pulse is waited for in so many slices, each with a turn of the loop: while we ourselves are busy, no time passes.
+PULSE_SLICES: Final = 6
 RETRY_SECONDS: Final = 1.0
 # of values in a URL, where quoting may take three times as much; servers and proxies take some 8 KiB at least
 MAX_URL_BYTES: Final = 1500
@@ -75,10 +76,8 @@ class ServerAsker:
 
     async def rows(self, question: Question) -> list[list[Any]]:
         """As `Asker.rows`."""
-        _, body = await self._ask(
-            lambda client: _prepared(client, question).raw_query(question.sql, **_options(question))
-        )
-        return [orjson.loads(line) for line in body.splitlines()]
+        _, rows = await self._ask(lambda client: _all_rows(client, question))
+        return rows
 
     async def blocks(self, question: Question) -> AsyncIterator[list[list[Any]]]:
         """As `Asker.blocks`. An answer that breaks off raises, whatever came before."""
@@ -127,6 +126,9 @@ class _Host:
         self.is_lost = False
         self._address, self._settings = (host, port), settings
         self._client: Any = None
+        self._pinging: Any = (
+            None  # one of its own: behind a queue of questions a pulse would tell of them, not of the host
+        )
         self._connecting = asyncio.Lock()
         self._running: set[asyncio.Timeout] = set()
 
@@ -162,16 +164,32 @@ class _Host:
             await asyncio.sleep(PULSE_SECONDS)
 
     async def _answers(self) -> bool:
+        pulse = asyncio.create_task(self._pulse(), name=f"ping of {self.name}")
         try:
-            async with asyncio.timeout(PULSE_TIMEOUT_SECONDS):
-                client = await self.connected()
-                return bool(await client.ping(PULSE_TIMEOUT_SECONDS))
-        except (TimeoutError, ClickHouseError, ClientError, OSError):
+            for _ in range(PULSE_SLICES):
+                await asyncio.wait([pulse], timeout=PULSE_TIMEOUT_SECONDS / PULSE_SLICES)
+                if pulse.done():
+                    return pulse.result()
+            return False
+        finally:
+            pulse.cancel()
+            await asyncio.gather(pulse, return_exceptions=True)
+
+    async def _pulse(self) -> bool:
+        """Never raises: whatever a client makes of a broken answer, the loop of pulses has to go on."""
+        try:
+            if self._pinging is None:
+                self._pinging = await _connect(*self._address, replace(self._settings, max_connections=0))
+            # we end it ourselves, long before
+            return bool(await self._pinging.ping(10 * PULSE_TIMEOUT_SECONDS))
+        except Exception as error:
+            logger.debug("no pulse: %s", error, extra={"fields": {"host": self.name}})
             return False
 
     def _give_up(self) -> None:
         for waiting in self._running:
-            waiting.reschedule(0)
+            if not waiting.expired():  # it may still be on its way out since the last time
+                waiting.reschedule(0)
 
     async def connected(self) -> Any:
         async with self._connecting:
@@ -180,8 +198,24 @@ class _Host:
         return self._client
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.close()
+        for client in (self._client, self._pinging):
+            if client is not None:
+                await client.close()
+
+
+async def _all_rows(client: Any, question: Question) -> list[list[Any]]:
+    """Read no further than the limit: a character of the store may take six as JSON, which it does not count."""
+    parts, size_bytes = [], 0
+    async with await _prepared(client, question).raw_stream(question.sql, **_options(question)) as stream:
+        async for part in stream.gen:
+            parts.append(part)
+            size_bytes += len(part)
+            if 0 < question.max_result_bytes < size_bytes:
+                raise answer_too_large()
+    rows, rest = complete_rows(b"".join(parts))
+    if rest:
+        raise failure_in(rest)
+    return rows
 
 
 async def _connect(host: str, port: int, settings: ServerSettings) -> Any:

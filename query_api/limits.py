@@ -3,13 +3,16 @@
 import asyncio
 import math
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from query_api.errors import TooManyRequests
 
 MAX_CALLERS: Final = 10_000
+ROOM_RETRY_SECONDS: Final = 1.0
+# at least; one body of query.max_request_bytes has room in any case
+BODIES_BYTES: Final = 24 << 20
 
 
 class Rates:
@@ -29,6 +32,30 @@ class Rates:
             self._left.popitem(last=False)
         if not is_taken:
             raise TooManyRequests("too many requests from this caller", (1 - left) / self._per_second)
+
+
+class BodyRoom:
+    """Bytes that bodies of requests in hand may have together; one caller has at most half of them."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._left_bytes, self._share_bytes = max_bytes, max_bytes // 2
+        self._of_caller: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, caller: str, body_bytes: int) -> Iterator[None]:
+        """Room for a body until the block is left. Raises `TooManyRequests` if there is none now."""
+        held_bytes = self._of_caller[caller] + body_bytes
+        if body_bytes > self._left_bytes or (held_bytes > self._share_bytes and held_bytes > body_bytes):
+            raise TooManyRequests("too many request bodies at once", ROOM_RETRY_SECONDS)
+        self._left_bytes -= body_bytes
+        self._of_caller[caller] = held_bytes
+        try:
+            yield
+        finally:
+            self._left_bytes += body_bytes
+            self._of_caller[caller] -= body_bytes
+            if not self._of_caller[caller]:
+                del self._of_caller[caller]
 
 
 class Gate:

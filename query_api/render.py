@@ -62,10 +62,14 @@ def failure_of(error: Exception) -> Failure:
     return next((told for kind, told in _FAILURES.items() if isinstance(error, kind)), _INTERNAL)
 
 
-def json_bytes(value: Any) -> bytes:
+def json_bytes(value: Any, max_bytes: int | None = None) -> bytes:
     """As Go's encoder writes it: one line, `<`, `>`, `&` and JavaScript's line ends escaped (contract 1.1), so it may
-    stand in a page."""
+    stand in a page. Raises `AnswerTooLarge` before more than `max_bytes` are made of it: an escape is six for one."""
     text = orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+    escapes = [(plain, escaped, text.count(plain)) for plain, escaped in _ESCAPES]
+    made_bytes = len(text) + sum((len(escaped) - len(plain)) * count for plain, escaped, count in escapes)
+    if max_bytes is not None and made_bytes > max_bytes:
+        raise AnswerTooLarge("the answer is too large: ask for fewer rows (limit) or a shorter time range")
     for plain, escaped in _ESCAPES:
         text = text.replace(plain, escaped)
     return text

@@ -32,6 +32,9 @@ class Watermark:
                 if self.is_answering:
                     logger.warning("the store does not answer: %s", error)
                 self.is_answering = False
+            except Exception:
+                logger.exception("a defect in asking how far the store is complete")  # no reason to end the process
+                self.is_answering = False
             else:
                 self.is_answering = True
             try:

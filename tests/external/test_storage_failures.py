@@ -210,3 +210,43 @@ async def test_an_export_that_is_left_ends_on_the_server(server: ClickHouseServe
         assert is_busy(opened)
         await stream.aclose()  # type: ignore[attr-defined]
         await eventually(lambda: not is_busy(opened))
+
+
+async def test_a_queue_of_questions_does_not_make_a_host_lost(clickhouse: ClickHouseServer) -> None:
+    """More questions than connections wait for each other; the pulse has a connection of its own."""
+    async with filled(clickhouse) as opened:
+        many = [opened.asker.rows(question(f"SELECT sleep(2), {number}")) for number in range(12)]
+        assert await asyncio.gather(*many) == [[[0, number]] for number in range(12)]
+
+
+async def test_characters_that_grow_as_json_do_not_pass_the_limit(clickhouse: ClickHouseServer) -> None:
+    """The limit on an answer holds for what is read here as well, not only for what the store counts."""
+    sql = "SELECT repeat(char(1), 1000 + number % 2) FROM numbers(1000)"
+    async with filled(clickhouse) as opened:
+        assert len(await opened.asker.rows(question(sql, max_result_bytes=8 << 20))) == 1000
+        error, _ = await failed(opened.asker.rows(question(sql, max_result_bytes=2 << 20)))
+        assert isinstance(error, AnswerTooLarge)
+
+
+async def test_giving_up_twice_on_who_is_still_leaving_is_no_error(server: ClickHouseServer) -> None:
+    """What waits for a lost host may take its time to end; the pulse that gives it up again goes on."""
+    async with filled(server) as opened:
+        assert isinstance(opened.asker, ServerAsker)
+        host, may_leave, is_leaving = opened.asker._hosts[0], asyncio.Event(), asyncio.Event()
+
+        async def wait() -> None:
+            async with host.until_lost():
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    is_leaving.set()
+                    await may_leave.wait()
+
+        task = asyncio.create_task(wait())
+        await eventually(lambda: bool(host._running))
+        host._give_up()
+        await is_leaving.wait()
+        host._give_up()
+        may_leave.set()
+        error, _ = await failed(task)
+        assert isinstance(error, StoreUnavailable)
