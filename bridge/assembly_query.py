@@ -22,7 +22,7 @@ from query_api.clickhouse import ClickHouseStorage, ReadLimits
 from query_api.clickhouse_embedded import open_embedded
 from query_api.clickhouse_server import ServerSettings, open_servers
 from query_api.costs_report import Retention
-from query_api.limits import BODIES_BYTES, BodyRoom, Gate, Rates
+from query_api.limits import ANSWERS_BYTES, BODIES_BYTES, Gate, Rates, Room
 from query_api.page import add_page
 from query_api.routes import LOGS_ADAPTER, MAIN, TRACING_ADAPTER
 from query_api.serving import serve
@@ -79,8 +79,10 @@ async def _open_guards(stack: AsyncExitStack, settings: Settings, catalog: FindC
         callers = await stack.enter_async_context(open_authenticator(query.auth, _resolver(catalog)))
     gate = Gate(query.max_concurrent_queries, query.max_wait_seconds)
     origins = query.cors.allowed_origins
-    bodies = BodyRoom(max(BODIES_BYTES, 2 * query.max_request_bytes))
-    return Guards(callers, Rates(query.requests_per_second), gate, origins, query.max_request_bytes, bodies)
+    bodies = Room(max(BODIES_BYTES, 2 * query.max_request_bytes), "request bodies")
+    answers = Room(max(ANSWERS_BYTES, 2 * query.max_result_bytes), "large answers")
+    rates = Rates(query.requests_per_second)
+    return Guards(callers, rates, gate, origins, query.max_request_bytes, bodies, answers)
 
 
 async def _listen(stack: AsyncExitStack, settings: Settings, api: Api, guards: Guards, metrics: Metrics) -> QueryPorts:

@@ -19,7 +19,7 @@ from multidict import CIMultiDict
 from query_api.api import HEADERS, WRITE_SECONDS, Api, BrokenOff, Exchange, Route, until_header
 from query_api.auth.cors import cors_answer
 from query_api.errors import QueryError, StoreFailed, StoreUnavailable, TooManyRequests
-from query_api.limits import BODIES_BYTES, BodyRoom, Gate, Rates
+from query_api.limits import ANSWERS_BYTES, BODIES_BYTES, Gate, Rates, Room, answering
 from query_api.links import LinksNotConfigured
 from query_api.openapi import document
 from query_api.render import Failure, failure_of, json_bytes
@@ -60,7 +60,8 @@ class Guards:
     gate: Gate
     allowed_origins: Sequence[str] = ()
     max_request_bytes: int = 1 << 20
-    bodies: BodyRoom = field(default_factory=lambda: BodyRoom(BODIES_BYTES))
+    bodies: Room = field(default_factory=lambda: Room(BODIES_BYTES, "request bodies"))
+    answers: Room = field(default_factory=lambda: Room(ANSWERS_BYTES, "large answers"))
 
     def body_bytes(self, request: web.Request) -> int:
         """What its body may take here: the limit where the length is not told, is over it, or is of a packed one."""
@@ -179,8 +180,10 @@ async def _received(exchange: Exchange, guards: Guards) -> web.StreamResponse:
         await exchange.receive()
     if not exchange.route.is_heavy:
         return await _handled(exchange)
-    async with guards.gate.place(exchange.caller.name):
-        return await _sent(exchange, await _handled(exchange))
+    caller = exchange.caller.name
+    async with guards.gate.place(caller):
+        with answering(guards.answers, caller):
+            return await _sent(exchange, await _handled(exchange))
 
 
 async def _sent(exchange: Exchange, response: web.StreamResponse) -> web.StreamResponse:

@@ -17,6 +17,7 @@ import orjson
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
 from query_api.asking import Question, answer_too_large, error_of
+from query_api.limits import take_answer_bytes
 
 BLOCK_ROWS: Final = 2000
 # of an answer that is taken whole because it cannot be streamed here
@@ -50,6 +51,7 @@ class EmbeddedAsker:
         body = await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, question)
         if 0 < question.max_result_bytes < len(body):
             raise answer_too_large()
+        take_answer_bytes(len(body))
         return [orjson.loads(line) for line in body.splitlines()]
 
     async def blocks(self, question: Question) -> AsyncIterator[list[list[Any]]]:

@@ -20,6 +20,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 from bridge.retry import backoff_seconds
 from query_api.asking import Question, answer_too_large, error_of
 from query_api.errors import QueryError, StoreUnavailable
+from query_api.limits import take_answer_bytes
 from query_api.rows import complete_rows, failure_in
 
 logger = logging.getLogger(__name__)
@@ -208,6 +209,7 @@ async def _all_rows(client: Any, question: Question) -> list[list[Any]]:
     parts, size_bytes = [], 0
     async with await _prepared(client, question).raw_stream(question.sql, **_options(question)) as stream:
         async for part in stream.gen:
+            take_answer_bytes(len(part))
             parts.append(part)
             size_bytes += len(part)
             if 0 < question.max_result_bytes < size_bytes:

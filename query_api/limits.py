@@ -5,6 +5,7 @@ import math
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from typing import Final
 
 from query_api.errors import TooManyRequests
@@ -13,6 +14,8 @@ MAX_CALLERS: Final = 10_000
 ROOM_RETRY_SECONDS: Final = 1.0
 # at least; one body of query.max_request_bytes has room in any case
 BODIES_BYTES: Final = 24 << 20
+# of the store's text; a page takes four times as much of memory while it is made (60 MiB of 15, measured)
+ANSWERS_BYTES: Final = 33 << 20
 
 
 class Rates:
@@ -34,28 +37,67 @@ class Rates:
             raise TooManyRequests("too many requests from this caller", (1 - left) / self._per_second)
 
 
-class BodyRoom:
-    """Bytes that bodies of requests in hand may have together; one caller has at most half of them."""
+class Room:
+    """Bytes that requests in hand may have together; one caller has at most half of them, or one piece alone."""
 
-    def __init__(self, max_bytes: int) -> None:
-        self._left_bytes, self._share_bytes = max_bytes, max_bytes // 2
+    def __init__(self, max_bytes: int, what: str) -> None:
+        self._left_bytes, self._share_bytes, self._what = max_bytes, max_bytes // 2, what
         self._of_caller: Counter[str] = Counter()
 
-    @contextmanager
-    def hold(self, caller: str, body_bytes: int) -> Iterator[None]:
-        """Room for a body until the block is left. Raises `TooManyRequests` if there is none now."""
-        held_bytes = self._of_caller[caller] + body_bytes
-        if body_bytes > self._left_bytes or (held_bytes > self._share_bytes and held_bytes > body_bytes):
-            raise TooManyRequests("too many request bodies at once", ROOM_RETRY_SECONDS)
-        self._left_bytes -= body_bytes
+    def take(self, caller: str, size_bytes: int) -> None:
+        """Room for so many more. Raises `TooManyRequests` if there is none now."""
+        held_bytes = self._of_caller[caller] + size_bytes
+        if size_bytes > self._left_bytes or (held_bytes > self._share_bytes and held_bytes > size_bytes):
+            raise TooManyRequests(f"too many {self._what} at once", ROOM_RETRY_SECONDS)
+        self._left_bytes -= size_bytes
         self._of_caller[caller] = held_bytes
+
+    def give_back(self, caller: str, size_bytes: int) -> None:
+        self._left_bytes += size_bytes
+        self._of_caller[caller] -= size_bytes
+        if not self._of_caller[caller]:
+            del self._of_caller[caller]
+
+    @contextmanager
+    def hold(self, caller: str, size_bytes: int) -> Iterator[None]:
+        """Room until the block is left. Raises `TooManyRequests` if there is none now."""
+        self.take(caller, size_bytes)
         try:
             yield
         finally:
-            self._left_bytes += body_bytes
-            self._of_caller[caller] -= body_bytes
-            if not self._of_caller[caller]:
-                del self._of_caller[caller]
+            self.give_back(caller, size_bytes)
+
+
+class _Held:
+    """What one request has taken of a room, piece by piece."""
+
+    __slots__ = ("caller", "room", "size_bytes")
+
+    def __init__(self, room: Room, caller: str) -> None:
+        self.room, self.caller, self.size_bytes = room, caller, 0
+
+
+_ANSWER: Final[ContextVar[_Held | None]] = ContextVar("answer", default=None)
+
+
+@contextmanager
+def answering(room: Room, caller: str) -> Iterator[None]:
+    """What `take_answer_bytes` takes inside the block comes out of this room, and is given back when it is left."""
+    held = _Held(room, caller)
+    before = _ANSWER.set(held)
+    try:
+        yield
+    finally:
+        _ANSWER.reset(before)
+        room.give_back(caller, held.size_bytes)
+
+
+def take_answer_bytes(size_bytes: int) -> None:
+    """So much of a store's answer is in this process now. Raises `TooManyRequests` if others take all the room."""
+    held = _ANSWER.get()
+    if held is not None:
+        held.room.take(held.caller, size_bytes)
+        held.size_bytes += size_bytes
 
 
 class Gate:

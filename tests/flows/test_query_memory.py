@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from query_api.api import Rules
-from query_api.limits import BodyRoom, Gate
+from query_api.errors import TooManyRequests
+from query_api.limits import Gate, Room, answering, take_answer_bytes
 from tests.flows.test_query_http import PATH, memory, raw
 from tests.query_server import known, serving
 from tests.waiting import eventually
@@ -14,7 +15,7 @@ from tests.waiting import eventually
 async def test_bodies_in_hand_have_an_end() -> None:
     """Bodies that wait take no more memory than there is room for; over it 429 at once, and others are not kept out."""
     callers = known({"busy": ["acme"], "other": ["acme"]})
-    room = BodyRoom(40_000)
+    room = Room(40_000, "bodies")
     async with serving(memory("INFO x"), callers=callers, bodies=room) as served:
         head = b"POST /api/logs/component/api HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer busy\r\n"
         slow = asyncio.create_task(raw(served, head + b"Content-Length: 15000\r\n\r\n{"))
@@ -57,3 +58,21 @@ async def test_escapes_do_not_make_an_answer_six_times_as_large() -> None:
         refused = await served.post(PATH, {})
         assert (refused.status, refused.json["code"]) == (400, "OBS-L-12")
         assert "fewer rows" in refused.json["message"]
+
+
+def test_large_answers_together_have_an_end() -> None:
+    """Half of the room for one caller, over several questions of a request; given back however the request ends."""
+    room = Room(100, "large answers")
+    with answering(room, "busy"):
+        take_answer_bytes(30)
+        take_answer_bytes(20)
+        with pytest.raises(TooManyRequests, match="large answers"):
+            take_answer_bytes(1)
+        with answering(room, "other"):
+            take_answer_bytes(50)
+            with pytest.raises(TooManyRequests), answering(room, "third"):
+                take_answer_bytes(1)
+    with answering(room, "busy"):
+        take_answer_bytes(50)
+    take_answer_bytes(1_000)  # outside of a request nothing is counted
+    room.take("any", 100)
