@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 FETCH_MAX_WAIT_MS: Final = 200
 # A lane that waits for its store does not read; that is no reason to leave the group. /livez tells of a stuck loop.
 MAX_POLL_INTERVAL_MS: Final = 2**31 - 1
+# How long new partitions, or a topic that one broker told of and another did not, may go unseen.
+METADATA_MAX_AGE_MS: Final = 30_000
 STOP_SECONDS: Final = 10.0
 # They end only with the consumer; the others come and go with the membership, and end early by an error.
 LASTING: Final = frozenset({"metadata", "coordination", "fetch"})
@@ -37,6 +39,7 @@ def new_consumer(settings: KafkaSettings) -> AIOKafkaConsumer:
         max_partition_fetch_bytes=settings.max_partition_fetch_bytes,
         fetch_max_wait_ms=FETCH_MAX_WAIT_MS,
         max_poll_interval_ms=MAX_POLL_INTERVAL_MS,
+        metadata_max_age_ms=METADATA_MAX_AGE_MS,
         session_timeout_ms=settings.session_timeout_ms,
         heartbeat_interval_ms=max(100, settings.session_timeout_ms // 5),
         rebalance_timeout_ms=settings.rebalance_timeout_ms,

@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 COMMIT_SECONDS = 15.0
 WATCH_SECONDS = 5.0
 RETRY_SECONDS = 0.5
+TOPICS_SECONDS = 30.0
+TOPICS_RETRY_SECONDS = 0.1
 MAX_RECORDS = 2000
 
 
@@ -118,13 +120,24 @@ class KafkaReader:
         try:
             await consumer.start()
             refuse_commits_of_nobody(consumer)
+            async with asyncio.timeout(TOPICS_SECONDS):
+                await self._see_topics(consumer)
         except BaseException as error:
             self._consumer = None
             await stop_consumer(consumer)
-            if isinstance(error, KafkaError | OSError):
+            if isinstance(error, KafkaError | OSError):  # a TimeoutError is an OSError
                 raise unavailable(error, "cannot join the group") from error
             raise
         consumer.subscribe(list(self._names), listener=_Rebalance(self, consumer))
+
+    async def _see_topics(self, consumer: AIOKafkaConsumer) -> None:
+        """Return when the brokers tell of all topics.
+
+        One made a moment ago they may not know yet, and a member that joins without it has nothing of it until its
+        metadata is read anew.
+        """
+        while not set(self._names) <= await consumer.topics():  # noqa: ASYNC110 - nobody tells when they do
+            await asyncio.sleep(TOPICS_RETRY_SECONDS)
 
     async def unsubscribe(self) -> None:
         """As `LogReader.unsubscribe`; the group is left, so that others get the partitions at once."""
