@@ -1,7 +1,7 @@
 """The statements of a read, asked straight to the store: how long they take alone, and what the server counts."""
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -43,7 +43,7 @@ class Counting:
         self.rows_read += int(found.summary["read_rows"])
         return rows
 
-    async def blocks(self, question: Question) -> AsyncIterator[list[list[Any]]]:
+    async def blocks(self, question: Question) -> AsyncGenerator[list[list[Any]], None]:
         """As `Asker.blocks`."""
         yield await self.rows(question)
 

@@ -1,6 +1,6 @@
 """One question to a store: its text, its values, and what it may cost. What sends it has two implementations."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -100,7 +100,7 @@ class Asker(Protocol):
         """All rows of the answer."""
         ...
 
-    def blocks(self, question: Question) -> AsyncIterator[list[list[Any]]]:
+    def blocks(self, question: Question) -> AsyncGenerator[list[list[Any]], None]:
         """The answer in blocks of rows, as they come."""
         ...
 

@@ -6,7 +6,8 @@ server adds to each table (`guard.py`), and in Python (`scoping.py`).
 """
 
 import json
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -72,7 +73,9 @@ class ClickHouseStorage:
         total, is_capped = await self._total(tenant, "logs_total", given, values)
         return LogPage([_log_row(row) for row in rows], max(total, len(rows)), is_capped)
 
-    async def export_logs(self, tenant: Tenant, query: LogQuery, max_rows: int) -> AsyncIterator[Sequence[LogRow]]:
+    async def export_logs(
+        self, tenant: Tenant, query: LogQuery, max_rows: int
+    ) -> AsyncGenerator[Sequence[LogRow], None]:
         query = replace(query, is_descending=False, limit=max_rows, cursor=None)
         scope = await self._scope(tenant, _asked_of_logs(query))
         if scope is None:
@@ -80,8 +83,9 @@ class ClickHouseStorage:
         given, values = log_filters(query, scope)
         question = self._question(tenant, "logs", given | _order(query, scope), {**values, "limit": max_rows})
         export = replace(question, max_result_bytes=0, max_execution_seconds=self._limits.export_seconds)
-        async for block in self._asker.blocks(export):
-            yield [_log_row(row) for row in block]
+        async with aclosing(self._asker.blocks(export)) as blocks:
+            async for block in blocks:
+                yield [_log_row(row) for row in block]
 
     async def spans(self, tenant: Tenant, query: SpanQuery) -> SpanPage:
         scope = await self._scope(tenant, Asked(service=query.service))

@@ -6,7 +6,7 @@ tenant's filter). What is cancelled here goes on in its thread until its time is
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -54,7 +54,7 @@ class EmbeddedAsker:
         take_answer_bytes(len(body))
         return [orjson.loads(line) for line in body.splitlines()]
 
-    async def blocks(self, question: Question) -> AsyncIterator[list[list[Any]]]:
+    async def blocks(self, question: Question) -> AsyncGenerator[list[list[Any]], None]:
         """As `Asker.blocks`; chDB's answer is here before its first block is given out."""
         limit = question.max_result_bytes or MAX_BLOCKS_BYTES
         body = await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, question, limit)

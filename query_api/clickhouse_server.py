@@ -7,7 +7,7 @@ questions are refused or go elsewhere at once. Only connection errors are tried 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,7 +80,7 @@ class ServerAsker:
         _, rows = await self._ask(lambda client: _all_rows(client, question))
         return rows
 
-    async def blocks(self, question: Question) -> AsyncIterator[list[list[Any]]]:
+    async def blocks(self, question: Question) -> AsyncGenerator[list[list[Any]], None]:
         """As `Asker.blocks`. An answer that breaks off raises, whatever came before."""
         host, stream = await self._ask(
             lambda client: _prepared(client, question).raw_stream(question.sql, **_options(question))

@@ -1,10 +1,10 @@
 """The log routes: parse, ask, render."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from time import perf_counter
-from typing import Any, cast
+from typing import Any
 
 from aiohttp import web
 
@@ -74,8 +74,7 @@ async def export_logs(exchange: Exchange) -> web.StreamResponse:
     """GET /api/logs/export/csv: streamed, so that a failure under way can only break the answer off."""
     query, level = export_query(list(exchange.request.query.items())), exchange.rules.undefined_level
     max_rows = exchange.rules.export_max_rows
-    found = exchange.storage.export_logs(exchange.tenant, query, max_rows)
-    async with aclosing(cast(AsyncGenerator[Sequence[LogRow]], found)) as blocks:
+    async with aclosing(exchange.storage.export_logs(exchange.tenant, query, max_rows)) as blocks:
         first = await anext(blocks, None)  # what fails at once still gets its status
         common: dict[str, str] = exchange.request[HEADERS]
         told = {"Content-Disposition": 'attachment; filename="logs.csv"', "X-Row-Limit": str(max_rows)}

@@ -1,6 +1,6 @@
 """The storage in this process's memory: what the contract means, in Python. For tests, and for trying the API."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -49,7 +49,9 @@ class MemoryStorage:
             rows = [row for row in found if (row.position < cursor if query.is_descending else row.position > cursor)]
         return LogPage(rows[: query.limit], *self._counted(len(found), query.limit))
 
-    async def export_logs(self, tenant: Tenant, query: LogQuery, max_rows: int) -> AsyncIterator[Sequence[LogRow]]:
+    async def export_logs(
+        self, tenant: Tenant, query: LogQuery, max_rows: int
+    ) -> AsyncGenerator[Sequence[LogRow], None]:
         page = await self.logs(tenant, replace(query, is_descending=False, limit=max_rows, cursor=None))
         if page.rows:
             yield page.rows

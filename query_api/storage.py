@@ -7,7 +7,7 @@ organisations, projects, components and environments (`Place` holds both). Times
 Raises `StoreUnavailable` (cannot be asked now), `QueryTimeout` (did not finish in time), `AnswerTooLarge`.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -240,7 +240,7 @@ class StorageProvider(Protocol):
         """A page of log records by (time, position)."""
         ...
 
-    def export_logs(self, tenant: Tenant, query: LogQuery, max_rows: int) -> AsyncIterator[Sequence[LogRow]]:
+    def export_logs(self, tenant: Tenant, query: LogQuery, max_rows: int) -> AsyncGenerator[Sequence[LogRow], None]:
         """All matching rows up to `max_rows`, in blocks, oldest first; memory does not grow with their number."""
         ...
 

@@ -208,7 +208,7 @@ async def test_an_export_that_is_left_ends_on_the_server(server: ClickHouseServe
         stream = opened.asker.blocks(question(SLOW.replace("count()", "number")))
         await anext(stream)
         assert is_busy(opened)
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
         await eventually(lambda: not is_busy(opened))
 
 

@@ -1,7 +1,7 @@
 """How much a question reads: what makes it fast on a table a thousand times as large."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -46,7 +46,7 @@ class Counting:
         self.read[name] = int(json.loads(answer.headers["X-ClickHouse-Summary"])["read_rows"])
         return [json.loads(line) for line in lines]
 
-    def blocks(self, question: Question) -> AsyncIterator[list[list[Any]]]:
+    def blocks(self, question: Question) -> AsyncGenerator[list[list[Any]], None]:
         raise NotImplementedError
 
 
