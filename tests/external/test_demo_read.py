@@ -81,6 +81,7 @@ def test_the_portal_of_fork_time_reads_it(program: Program) -> None:
 def test_the_portal_of_today_reads_it(program: Program) -> None:
     """The bodies of contract 7.4: logs, traces, spans and one span's details."""
     scope = {"namespace": "acme", "project": "shop", "component": "frontend", "environment": "production"}
+    now = window(program)
     times = {"startTime": "2026-01-01T00:00:00Z", "endTime": "2026-01-30T00:00:00Z"}
     logs = ask(program, "/api/v1/logs/query", {**now, "searchScope": scope, "limit": 50, "sortOrder": "asc"})
     assert [row["metadata"]["componentName"] for row in logs["logs"]] == ["frontend"] * ORDERS
