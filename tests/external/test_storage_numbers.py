@@ -17,7 +17,7 @@ MIDNIGHT = NOON // DAY * DAY
 
 @pytest.fixture
 async def opened(clickhouse: ClickHouseServer) -> AsyncIterator[OpenedStorage]:
-    async with opened_server(clickhouse.http_port) as opened:
+    async with opened_server(clickhouse.http_port, is_kept=False) as opened:
         yield opened
 
 
