@@ -231,7 +231,9 @@ def _failed(request: web.Request, route: Route, error: Exception) -> web.StreamR
     request[_RECORD].outcome = told.type
     text = str(error) if told.status != 500 else route.failure
     if isinstance(error, StoreFailed | StoreUnavailable):
-        logger.warning("not answered: %s", error, extra={"fields": {"route": route.name, "reason": told.type}})
+        reason = error.reason if isinstance(error, StoreUnavailable) else told.type
+        fields = {"id": request[HEADERS]["X-Request-Id"], "route": route.name, "reason": reason}
+        logger.warning("not answered: %s", error, extra={"fields": fields})
     headers: CIMultiDict[str] = CIMultiDict()
     if isinstance(error, TooManyRequests):
         headers["Retry-After"] = str(max(1, round(error.retry_after_seconds)))
