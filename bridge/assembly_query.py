@@ -1,4 +1,4 @@
-"""From the settings tree to the query API's objects; apart, so that this role loads neither OTLP nor Arrow."""
+"""From the settings tree to the query API's objects; apart, so that only who answers questions loads them."""
 
 import asyncio
 import ssl
@@ -20,7 +20,7 @@ from query_api.auth.authenticator import open_authenticator
 from query_api.callers import AdapterCallers, LocalCallers
 from query_api.clickhouse import ClickHouseStorage, ReadLimits
 from query_api.clickhouse_embedded import open_embedded
-from query_api.clickhouse_server import ServerSettings, open_servers
+from query_api.clickhouse_server import SPARE_SECONDS, ServerSettings, open_servers
 from query_api.costs_report import Retention
 from query_api.limits import ANSWERS_BYTES, BODIES_BYTES, Gate, Rates, Room
 from query_api.page import add_page
@@ -128,7 +128,7 @@ def _open_asker(settings: Settings) -> AbstractAsyncContextManager[Asker]:
             username=username,
             password=password,
             connect_timeout_seconds=min(1.0, store.connect_timeout_seconds),
-            answer_timeout_seconds=max(query.max_execution_seconds, query.export_seconds) + 5.0,
+            answer_timeout_seconds=max(query.max_execution_seconds, query.export_seconds) + SPARE_SECONDS,
             max_connections=query.max_concurrent_queries + 4,
             verify=store.verify,
             ca_cert=store.ca_cert,

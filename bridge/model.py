@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:  # `receive` alone never loads Arrow
     import pyarrow as pa
+
+
+# Kubernetes labels arrive bare or below one of these, depending on who attached them (contract 4.1, 4.3).
+LABEL_PREFIXES: Final = ("", "k8s.pod.label.", "k8s.pod.labels.", "kubernetes.labels.")
 
 
 class Signal(StrEnum):

@@ -11,14 +11,13 @@ from typing import Final
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
+from bridge.model import LABEL_PREFIXES
 from enrichers.catalog import Catalog, DataPlane, Named
 from enrichers.verdict import Placement, Rejection
 
 KINDS: Final = ("organization", "project", "component", "environment")
 MAX_ID_CHARACTERS: Final = 256
 DATA_PLANE_ID: Final = "data_plane.id"
-# Kubernetes labels arrive bare or below one of these, depending on who attached them (contract 4.1, 4.3).
-LABEL_PREFIXES: Final = ("", "k8s.pod.label.", "k8s.pod.labels.", "kubernetes.labels.")
 _GEN_C_NAME: Final = {kind: "namespace" if kind == "organization" else kind for kind in KINDS}
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -11,9 +11,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from bridge.settings_costs import Costs
 from bridge.settings_links import HyperDX
-from query_api.body import MALFORMED, Member, SlowBody, read_body
+from query_api.body import MALFORMED, Member, read_body
 from query_api.costs_report import Retention
-from query_api.errors import InvalidRequest, NotAllowed, RequestTooLarge
+from query_api.errors import InvalidRequest, NotAllowed, RequestTooLarge, SlowBody
 from query_api.gotime import format_time
 from query_api.render import json_bytes
 from query_api.storage import StorageProvider
@@ -151,7 +151,11 @@ class Route:
     is_heavy: bool = True
 
 
-def until_header(until: Mapping[str, int], signals: Sequence[str]) -> dict[str, str]:
-    """`X-Complete-Until` for answers of these signals; none if it is not known of each."""
-    known = [until[signal] for signal in signals if signal in until]
-    return {"X-Complete-Until": format_time(min(known))} if known and len(known) == len(signals) else {}
+def until_header(until: Mapping[str, int], signal: str) -> dict[str, str]:
+    """`X-Complete-Until` for answers of this signal; none if it is not known, or the answer is of none."""
+    return {"X-Complete-Until": format_time(until[signal])} if signal in until else {}
+
+
+def took_ms(started: float) -> int:
+    """Since that `time.perf_counter`."""
+    return int((time.perf_counter() - started) * 1000)

@@ -33,8 +33,6 @@ NOT_FOUND: Final = "404 page not found\n"
 NOT_ALLOWED: Final = "Method Not Allowed\n"
 # On every answer: it holds a tenant's data, so nothing between may keep it, and it is of the type it says.
 COMMON: Final = {"Server": "headrace", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-
-
 # What a socket's own buffers take at once is not worth a place.
 LARGE_BYTES: Final = 1 << 18
 
@@ -193,7 +191,7 @@ async def _sent(exchange: Exchange, response: web.StreamResponse) -> web.StreamR
     """
     if response.prepared or not isinstance(response, web.Response) or (response.content_length or 0) < LARGE_BYTES:
         return response
-    response.headers.extend(exchange.request[HEADERS])
+    _add_headers(response, exchange.request[HEADERS])
     try:
         async with asyncio.timeout(WRITE_SECONDS):
             await response.prepare(exchange.request)
@@ -205,8 +203,7 @@ async def _sent(exchange: Exchange, response: web.StreamResponse) -> web.StreamR
 
 async def _handled(exchange: Exchange) -> web.StreamResponse:
     """How far the store is complete is read before it is asked: what came in later may be in the answer or not."""
-    signal, until = exchange.route.signal, exchange.api.complete_until()
-    exchange.request[HEADERS].update(until_header(until, [signal]) if signal else {})
+    exchange.request[HEADERS].update(until_header(exchange.api.complete_until(), exchange.route.signal))
     return await exchange.route.handler(exchange)
 
 

@@ -105,11 +105,6 @@ class Asker(Protocol):
         ...
 
 
-def answer_too_large() -> AnswerTooLarge:
-    """The advice goes to the caller."""
-    return AnswerTooLarge("the answer is too large: ask for fewer rows (limit) or a shorter time range")
-
-
 def error_of(code: int | None, text: str) -> QueryError:
     """What a failed question means for its caller; `code` is ClickHouse's, None when it could not be asked."""
     if code is None or code == 0:
@@ -117,7 +112,7 @@ def error_of(code: int | None, text: str) -> QueryError:
     if code in TIMEOUTS:
         return QueryTimeout(TOO_SLOW)
     if code in TOO_LARGE:
-        return answer_too_large()
+        return AnswerTooLarge()
     if code in UNAVAILABLE:
         return StoreUnavailable("the store cannot answer now", reason=UNAVAILABLE[code])
     return StoreFailed(f"clickhouse error {code}: {text[:500]}")

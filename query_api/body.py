@@ -26,10 +26,6 @@ MAX_STRINGS: Final = 1000
 _INT64: Final = 1 << 63
 
 
-class SlowBody(InvalidRequest):
-    """The body did not come in time (408)."""
-
-
 @dataclass(frozen=True, slots=True)
 class Member:
     """One member of a body; `members` are those of an object.

@@ -15,7 +15,7 @@ from query_api.asking import Asker, Question
 from query_api.errors import AnswerTooLarge
 from query_api.guard import table_filters
 from query_api.log_statement import log_filters, storable
-from query_api.scoping import Asked, Scope, Values, lookup, scope_of
+from query_api.scoping import Asked, Scope, Values, asked_of, lookup, scope_of, tenant_values
 from query_api.statements import statement
 from query_api.storage import (
     Freshness,
@@ -60,7 +60,7 @@ class ClickHouseStorage:
         self._asker, self._database, self._limits = asker, database, limits
 
     async def logs(self, tenant: Tenant, query: LogQuery) -> LogPage:
-        scope = await self._scope(tenant, _asked_of_logs(query))
+        scope = await self._scope(tenant, asked_of(query))
         if scope is None:
             return LogPage()
         given, values = log_filters(query, scope)
@@ -77,7 +77,7 @@ class ClickHouseStorage:
         self, tenant: Tenant, query: LogQuery, max_rows: int
     ) -> AsyncGenerator[Sequence[LogRow], None]:
         query = replace(query, is_descending=False, limit=max_rows, cursor=None)
-        scope = await self._scope(tenant, _asked_of_logs(query))
+        scope = await self._scope(tenant, asked_of(query))
         if scope is None:
             return
         given, values = log_filters(query, scope)
@@ -97,8 +97,7 @@ class ClickHouseStorage:
         return await self._span_page(tenant, given, values, query.limit, is_descending=query.is_descending)
 
     async def trace(self, tenant: Tenant, query: TraceSpansQuery) -> SpanPage:
-        components = (query.component,) if query.component else ()
-        scope = await self._scope(tenant, Asked(query.organization, query.project, components, query.environment))
+        scope = await self._scope(tenant, asked_of(query))
         if scope is None:
             return SpanPage()
         given, values = scope.filters()
@@ -119,29 +118,27 @@ class ClickHouseStorage:
         return _span(rows[0]) if rows else None
 
     async def traces(self, tenant: Tenant, query: TraceQuery) -> TracePage:
-        components = (query.component,) if query.component else ()
-        scope = await self._scope(tenant, Asked(query.organization, query.project, components, query.environment))
+        scope = await self._scope(tenant, asked_of(query))
         if scope is None:
             return TracePage()
         given, values = scope.filters()
         given |= {"start", "end"}
         values = {**values, **_times(query.start_unix_nano, query.end_unix_nano)}
-        direction = {"down"} if query.is_descending else {"up"}
-        page = {**values, "readable_orgs": values["orgs"], "limit": query.limit}
-        rows = await self._rows(tenant, "traces", given | direction, page)
+        order = {_direction(is_descending=query.is_descending)}
+        rows = await self._rows(tenant, "traces", given | order, {**values, "limit": query.limit})
         total, is_capped = len(rows), False
         if len(rows) >= query.limit:
             total, is_capped = await self._total(tenant, "traces_total", given, values)
         return TracePage([_trace(row) for row in rows], total, is_capped)
 
     async def places(self, tenant: Tenant) -> Sequence[Place]:
-        rows = await self._rows(tenant, "places", (), {**_tenant_values(tenant), "limit": MAX_PLACES})
+        rows = await self._rows(tenant, "places", (), {**tenant_values(tenant), "limit": MAX_PLACES})
         found = [_place(row) for row in rows]
         return [place for place in found if tenant.covers(place.org, place.project, place.component)]
 
     async def usage(self, tenant: Tenant, start_unix_nano: int, end_unix_nano: int) -> Sequence[Usage]:
         span = _times(start_unix_nano, end_unix_nano)
-        values = {**_tenant_values(tenant), **span}
+        values = {**tenant_values(tenant), **span}
         logs = [row for row in await self._rows(tenant, "usage_logs", (), values) if tenant.covers(*row[:3])]
         spans = [row for row in await self._rows(tenant, "usage_spans", (), values) if tenant.covers(*row[:3])]
         stored = {"database": self._database, **span}
@@ -152,21 +149,19 @@ class ClickHouseStorage:
     async def query_use(self, tenant: Tenant, start_unix_nano: int, end_unix_nano: int) -> Sequence[QueryUse]:
         if not (await self._rows(EVERYTHING, "has_query_log", (), {}))[0][0]:
             return []
-        values = {**_tenant_values(tenant), **_times(start_unix_nano, end_unix_nano)}
+        values = {**tenant_values(tenant), **_times(start_unix_nano, end_unix_nano)}
         rows = await self._rows(tenant, "query_use", (), values)
         return [
             QueryUse(org, int(count), float(wall), float(cpu), int(read))
             for org, count, wall, cpu, read in rows
-            if tenant.is_unbound or org in tenant.orgs
+            if tenant.has_part(org)
         ]
 
     async def freshness(self, tenant: Tenant) -> Sequence[Freshness]:
-        until = {str(signal): int(at) for signal, at in await self._rows(tenant, "freshness", (), {})}
-        rows = await self._rows(tenant, "received", (), _tenant_values(tenant))
+        until = await self.complete_until()
+        rows = await self._rows(tenant, "received", (), tenant_values(tenant))
         return [
-            Freshness(org, signal, until.get(signal), int(items))
-            for org, signal, items in rows
-            if tenant.is_unbound or org in tenant.orgs
+            Freshness(org, signal, until.get(signal), int(items)) for org, signal, items in rows if tenant.has_part(org)
         ]
 
     async def complete_until(self) -> Mapping[str, int]:
@@ -186,8 +181,8 @@ class ClickHouseStorage:
     async def _span_page(
         self, tenant: Tenant, given: set[str], values: Values, limit: int, *, is_descending: bool
     ) -> SpanPage:
-        direction = {"down"} if is_descending else {"up"}
-        rows = await self._rows(tenant, "spans", given | direction, {**values, "limit": limit})
+        order = {_direction(is_descending=is_descending)}
+        rows = await self._rows(tenant, "spans", given | order, {**values, "limit": limit})
         spans = [_span(row) for row in rows]
         if len(rows) < limit:
             return SpanPage(spans, len(rows))
@@ -217,26 +212,22 @@ class ClickHouseStorage:
         return question
 
 
-def _asked_of_logs(query: LogQuery) -> Asked:
-    return Asked(query.organization, query.project, query.components, query.environment)
-
-
 def _charged(tenant: Tenant, values: Values) -> str:
     """Whose question it is, for the costs: the one organisation it reads; none where it reads several."""
     orgs = values.get("orgs") or tenant.orgs
     return str(orgs[0]) if isinstance(orgs, list | tuple) and len(orgs) == 1 else ""
 
 
-def _tenant_values(tenant: Tenant) -> Values:
-    return {"orgs": list(tenant.orgs), "is_unbound": tenant.is_unbound}
-
-
 def _times(start: int | None, end: int | None) -> dict[str, int]:
     return {name: storable(at) for name, at in (("start", start), ("end", end)) if at is not None}
 
 
+def _direction(*, is_descending: bool) -> str:
+    return "down" if is_descending else "up"
+
+
 def _order(query: LogQuery, scope: Scope) -> set[str]:
-    direction = "down" if query.is_descending else "up"
+    direction = _direction(is_descending=query.is_descending)
     return {f"component_{direction}" if scope.is_one_component else direction}
 
 

@@ -16,7 +16,8 @@ import clickhouse_connect
 import orjson
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
-from query_api.asking import Question, answer_too_large, error_of
+from query_api.asking import Question, error_of
+from query_api.errors import AnswerTooLarge
 from query_api.limits import take_answer_bytes
 
 BLOCK_ROWS: Final = 2000
@@ -50,7 +51,7 @@ class EmbeddedAsker:
         """As `Asker.rows`."""
         body = await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, question)
         if 0 < question.max_result_bytes < len(body):
-            raise answer_too_large()
+            raise AnswerTooLarge
         take_answer_bytes(len(body))
         return [orjson.loads(line) for line in body.splitlines()]
 

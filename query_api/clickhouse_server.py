@@ -18,8 +18,8 @@ from clickhouse_connect.driver import create_async_client
 from clickhouse_connect.driver.exceptions import ClickHouseError, Error
 
 from bridge.retry import backoff_seconds
-from query_api.asking import Question, answer_too_large, error_of
-from query_api.errors import QueryError, StoreUnavailable
+from query_api.asking import Question, error_of
+from query_api.errors import AnswerTooLarge, QueryError, StoreUnavailable
 from query_api.limits import take_answer_bytes
 from query_api.rows import complete_rows, failure_in
 
@@ -127,9 +127,8 @@ class _Host:
         self.is_lost = False
         self._address, self._settings = (host, port), settings
         self._client: Any = None
-        self._pinging: Any = (
-            None  # one of its own: behind a queue of questions a pulse would tell of them, not of the host
-        )
+        # one of its own: behind a queue of questions a pulse would tell of them, not of the host
+        self._pinging: Any = None
         self._connecting = asyncio.Lock()
         self._running: set[asyncio.Timeout] = set()
 
@@ -180,7 +179,7 @@ class _Host:
         """Never raises: whatever a client makes of a broken answer, the loop of pulses has to go on."""
         try:
             if self._pinging is None:
-                self._pinging = await _connect(*self._address, replace(self._settings, max_connections=0))
+                self._pinging = await _connect(*self._address, replace(self._settings, max_connections=1))
             # we end it ourselves, long before
             return bool(await self._pinging.ping(10 * PULSE_TIMEOUT_SECONDS))
         except Exception as error:
@@ -213,7 +212,7 @@ async def _all_rows(client: Any, question: Question) -> list[list[Any]]:
             parts.append(part)
             size_bytes += len(part)
             if 0 < question.max_result_bytes < size_bytes:
-                raise answer_too_large()
+                raise AnswerTooLarge
     rows, rest = complete_rows(b"".join(parts))
     if rest:
         raise failure_in(rest)
@@ -233,8 +232,8 @@ async def _connect(host: str, port: int, settings: ServerSettings) -> Any:
         "compress": False,  # hosts are near, and answers small
         "query_retries": 0,  # retrying is done here, over all hosts
         "autogenerate_session_id": False,  # sessions would forbid questions side by side
-        "connector_limit": settings.max_connections + 1,  # one for the pulse
-        "connector_limit_per_host": settings.max_connections + 1,
+        "connector_limit": settings.max_connections,
+        "connector_limit_per_host": settings.max_connections,
     }
     for name in ("ca_cert", "client_cert", "client_cert_key"):
         path: Path | None = getattr(settings, name)

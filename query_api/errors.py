@@ -2,6 +2,7 @@
 
 QueryError
   InvalidRequest        400: the request is wrong; `code` is OBS-L-10 (missing) or OBS-L-12 (anything else)
+    SlowBody            408: the body did not come in time
   NotAuthenticated      401: no credential, or one that does not hold
   NotAllowed            403: a known caller without a role for what was asked
   NotFound              404: what the path names is not there for this caller
@@ -24,6 +25,10 @@ class InvalidRequest(QueryError):
     def __init__(self, message: str, *, is_missing: bool = False) -> None:
         super().__init__(message)
         self.is_missing = is_missing
+
+
+class SlowBody(InvalidRequest):
+    pass
 
 
 class NotAuthenticated(QueryError):
@@ -67,7 +72,12 @@ class QueryTimeout(QueryError):
 
 
 class AnswerTooLarge(QueryError):
-    pass
+    """Without words of its own, the advice that holds for any answer."""
+
+    def __init__(
+        self, message: str = "the answer is too large: ask for fewer rows (limit) or a shorter time range"
+    ) -> None:
+        super().__init__(message)
 
 
 class StoreFailed(QueryError):

@@ -7,7 +7,8 @@ took from log attributes (contract 3.3) is taken too, last.
 from collections.abc import Mapping
 from typing import Final
 
-LABEL_PREFIXES: Final = ("", "k8s.pod.label.", "k8s.pod.labels.", "kubernetes.labels.")
+from bridge.model import LABEL_PREFIXES
+
 # Labels of Gen A that are told as labels also when they come bare.
 BARE_LABELS: Final = frozenset(
     {

@@ -98,11 +98,6 @@ def format_time(unix_nano: int) -> str:
     return f"{text}.{fraction}Z" if fraction else f"{text}Z"
 
 
-def format_seconds(unix_nano: int) -> str:
-    """RFC3339 in UTC, whole seconds."""
-    return format_time(unix_nano // SECOND * SECOND)
-
-
 def go_text(unix_nano: int) -> str:
     """As Go prints a UTC time: `2026-01-31 12:00:00.5 +0000 UTC`."""
     return format_time(unix_nano).replace("T", " ").replace("Z", " +0000 UTC")

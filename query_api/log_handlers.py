@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from query_api.api import HEADERS, WRITE_SECONDS, BrokenOff, Exchange
+from query_api.api import HEADERS, WRITE_SECONDS, BrokenOff, Exchange, took_ms
 from query_api.csv_text import LOG_HEADER, logs_csv
 from query_api.cursors import to_text
 from query_api.errors import QueryError
@@ -54,7 +54,7 @@ async def _logs(
 ) -> web.StreamResponse:
     started, level = perf_counter(), exchange.rules.undefined_level
     page = await exchange.storage.logs(exchange.tenant, query)
-    answer = {"logs": [entry(row, level) for row in page.rows], total: page.total, "tookMs": _took_ms(started)}
+    answer = {"logs": [entry(row, level) for row in page.rows], total: page.total, "tookMs": took_ms(started)}
     return exchange.answer(answer, page_headers(page, query.limit))
 
 
@@ -64,10 +64,6 @@ def page_headers(page: LogPage, limit: int) -> dict[str, str]:
     if page.rows and len(page.rows) >= limit:
         headers["X-Next-Cursor"] = to_text(page.rows[-1].position)
     return headers
-
-
-def _took_ms(started: float) -> int:
-    return int((perf_counter() - started) * 1000)
 
 
 async def export_logs(exchange: Exchange) -> web.StreamResponse:

@@ -6,7 +6,7 @@ from typing import Final
 
 from query_api.fields import has_label, value_of
 from query_api.phrases import contains
-from query_api.scoping import Asked
+from query_api.scoping import Asked, asked_of
 from query_api.storage import (
     Freshness,
     LogPage,
@@ -40,7 +40,7 @@ class MemoryStorage:
     total_cap: int = 1_000_000
 
     async def logs(self, tenant: Tenant, query: LogQuery) -> LogPage:
-        places = self._places(tenant, Asked(query.organization, query.project, query.components, query.environment))
+        places = self._places(tenant, asked_of(query))
         readable = [row for row in self.log_rows if _may_read(tenant, row) and places.have(row)]
         found = [row for row in readable if _log_matches(row, query)]
         found.sort(key=lambda row: row.position, reverse=query.is_descending)
@@ -65,7 +65,7 @@ class MemoryStorage:
         return self._span_page(found, query.limit, is_descending=query.is_descending)
 
     async def trace(self, tenant: Tenant, query: TraceSpansQuery) -> SpanPage:
-        places = self._places(tenant, _asked(query))
+        places = self._places(tenant, asked_of(query))
         found = [
             span
             for span in self._readable_spans(tenant)
@@ -80,7 +80,7 @@ class MemoryStorage:
         return next((span for span in spans if (span.trace_id, span.span_id) == (trace_id, span_id)), None)
 
     async def traces(self, tenant: Tenant, query: TraceQuery) -> TracePage:
-        places = self._places(tenant, _asked(query))
+        places = self._places(tenant, asked_of(query))
         readable = [span for span in self._readable_spans(tenant) if span.trace_id and span.org in places.orgs]
         start, end = query.start_unix_nano, query.end_unix_nano
         touched: dict[str, list[int]] = {}
@@ -188,10 +188,6 @@ def _time(row: Item) -> int:
 
 def _is_within(at: int, start: int | None, end: int | None) -> bool:
     return (start is None or at >= start) and (end is None or at <= end)
-
-
-def _asked(query: TraceQuery | TraceSpansQuery) -> Asked:
-    return Asked(query.organization, query.project, (query.component,) if query.component else (), query.environment)
 
 
 def _is_named(row: Item, asked: Asked) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from query_api.body import SlowBody
+from query_api.csv_text import rfc3339_seconds
 from query_api.errors import (
     AnswerTooLarge,
     InvalidRequest,
@@ -16,6 +16,7 @@ from query_api.errors import (
     QueryError,
     QueryTimeout,
     RequestTooLarge,
+    SlowBody,
     StoreUnavailable,
     TooManyRequests,
 )
@@ -69,9 +70,10 @@ def json_bytes(value: Any, max_bytes: int | None = None) -> bytes:
     escapes = [(plain, escaped, text.count(plain)) for plain, escaped in _ESCAPES]
     made_bytes = len(text) + sum((len(escaped) - len(plain)) * count for plain, escaped, count in escapes)
     if max_bytes is not None and made_bytes > max_bytes:
-        raise AnswerTooLarge("the answer is too large: ask for fewer rows (limit) or a shorter time range")
-    for plain, escaped in _ESCAPES:
-        text = text.replace(plain, escaped)
+        raise AnswerTooLarge
+    for plain, escaped, count in escapes:
+        if count:
+            text = text.replace(plain, escaped)
     return text
 
 
@@ -96,10 +98,15 @@ def log_entry(row: LogRow, undefined_level: str) -> dict[str, Any]:
 
 def csv_cells(row: LogRow, undefined_level: str) -> tuple[str, ...]:
     """The 9 columns of the log export (contract 1.8); the time in whole seconds."""
-    entry = log_entry(row, undefined_level)
-    names = ("logLevel", "componentId", "environmentId", "projectId", "namespace", "podId", "containerName", "log")
-    at = format_time(row.position.time_unix_nano // 1_000_000_000 * 1_000_000_000)
-    return (at, *(entry[name] for name in names))
+    return (
+        rfc3339_seconds(row.position.time_unix_nano),
+        row.level or undefined_level,
+        row.component,
+        row.environment,
+        row.project,
+        *(value_of(name, row.resource, row.attributes) for name in ("namespace", "pod_id", "container")),
+        row.body,
+    )
 
 
 def span_entry(span: Span) -> dict[str, Any]:

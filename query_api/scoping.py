@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from query_api.storage import LogQuery, TraceQuery, TraceSpansQuery
 from query_api.tenant import Tenant
 
 Values = Mapping[str, object]
@@ -18,6 +19,17 @@ class Asked:
     components: tuple[str, ...] = ()
     environment: str = ""
     service: str = ""
+
+
+def asked_of(query: LogQuery | TraceQuery | TraceSpansQuery) -> Asked:
+    """The places that a question names."""
+    components = query.components if isinstance(query, LogQuery) else tuple(filter(None, (query.component,)))
+    return Asked(query.organization, query.project, components, query.environment)
+
+
+def tenant_values(tenant: Tenant) -> Values:
+    """The parameters that a statement names its tenant with."""
+    return {"orgs": list(tenant.orgs), "is_unbound": tenant.is_unbound}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +52,7 @@ def lookup(asked: Asked, tenant: Tenant, limit: int) -> tuple[set[str], Values]:
     """The lines and parameters of `places_of`."""
     depth = depth_of(asked, tenant)
     given = {name if is_deep else f"not_{name}" for name, is_deep in _flags(depth)}
-    values: dict[str, object] = {"orgs": list(tenant.orgs), "is_unbound": tenant.is_unbound, "limit": limit}
+    values: dict[str, object] = {**tenant_values(tenant), "limit": limit}
     for name, value in (
         ("organization", asked.organization),
         ("project", asked.project),

@@ -62,6 +62,10 @@ class Tenant:
         """Whether all of that organisation may be read."""
         return self.is_unbound or Grant(org) in self.grants
 
+    def has_part(self, org: str) -> bool:
+        """Whether something of that organisation may be read."""
+        return self.is_unbound or org in self.orgs
+
     def within(self, org: str) -> "Tenant":
         """The part of it in one organisation; nothing outside `self` is ever opened."""
         if self.is_unbound:

@@ -4,7 +4,7 @@ from time import perf_counter
 
 from aiohttp import web
 
-from query_api.api import Exchange
+from query_api.api import Exchange, took_ms
 from query_api.errors import NotFound
 from query_api.render import adapter_span_entry, span_entry, trace_entry
 from query_api.trace_params import span_query, trace_query, trace_spans_query
@@ -20,7 +20,7 @@ async def component_spans(exchange: Exchange) -> web.StreamResponse:
     answer = {
         "spans": [span_entry(span) for span in page.spans],
         "totalCount": page.total,
-        "tookMs": _took_ms(started),
+        "tookMs": took_ms(started),
     }
     return exchange.answer(answer, _CAPPED if page.is_capped else None)
 
@@ -30,7 +30,7 @@ async def traces(exchange: Exchange) -> web.StreamResponse:
     query = trace_query(await exchange.body())
     started = perf_counter()
     page = await exchange.storage.traces(exchange.tenant, query)
-    answer = {"traces": [trace_entry(trace) for trace in page.traces], "total": page.total, "tookMs": _took_ms(started)}
+    answer = {"traces": [trace_entry(trace) for trace in page.traces], "total": page.total, "tookMs": took_ms(started)}
     return exchange.answer(answer, _CAPPED if page.is_capped else None)
 
 
@@ -41,7 +41,7 @@ async def trace_spans(exchange: Exchange) -> web.StreamResponse:
     started = perf_counter()
     page = await exchange.storage.trace(exchange.tenant, query)
     spans = [adapter_span_entry(span, with_attributes=body["includeAttributes"]) for span in page.spans]
-    answer = {"spans": spans, "total": page.total, "tookMs": _took_ms(started)}
+    answer = {"spans": spans, "total": page.total, "tookMs": took_ms(started)}
     return exchange.answer(answer, _CAPPED if page.is_capped else None)
 
 
@@ -52,7 +52,3 @@ async def span_details(exchange: Exchange) -> web.StreamResponse:
     if span is None:
         raise NotFound("span not found")
     return exchange.answer(adapter_span_entry(span, with_attributes=True))
-
-
-def _took_ms(started: float) -> int:
-    return int((perf_counter() - started) * 1000)

@@ -2,8 +2,10 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Final
+
+from query_api.gotime import format_time
 
 SECOND_NANO: Final = 1_000_000_000
 UNITS_NANO: Final = {
@@ -70,8 +72,7 @@ def rfc3339(unix_nano: int) -> str:
     """In UTC, with as many fractional digits as there are. Times before the year 1 or after 9999 are cut to these."""
     seconds, nanos = divmod(unix_nano, SECOND_NANO)
     seconds = min(max(seconds, _FIRST_SECOND), _LAST_SECOND)
-    whole = (_EPOCH + timedelta(seconds=seconds)).isoformat().removesuffix("+00:00")
-    return whole + (f".{nanos:09d}".rstrip("0") if nanos else "") + "Z"
+    return format_time(seconds * SECOND_NANO + nanos)
 
 
 def milliseconds(unix_nano: int) -> str:

@@ -21,10 +21,10 @@ from query_api.auth.jwks import KeySource, open_keys
 from query_api.auth.jwt import keys_for, read_header, verified_claims
 from query_api.auth.refusals import refusal
 from query_api.auth.roles import Resolve, as_named, readable_roles, tenants_of
-from query_api.tenant import ANY_ACTION, EVERYTHING, Caller
+from query_api.callers import LOCAL
+from query_api.tenant import Caller
 
 logger = logging.getLogger(__name__)
-LOCAL: Final = Caller("local", ((ANY_ACTION, EVERYTHING),))
 MAX_TOKEN_CHARS: Final = 16_384
 _SCHEME: Final = "bearer"
 _SPIFFE: Final = "spiffe://"

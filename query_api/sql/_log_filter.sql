@@ -1,12 +1,6 @@
 -- Which rows of otel_logs: the places the tenant may read come first and are always there. Times are said twice: as the
 -- key has Timestamp in it a second time, further back, ClickHouse does not work out the five minutes by itself.
-WHERE OrgId IN {orgs:Array(String)}
-  AND OrgId = {org:String}                                                                             --if org
-  AND ProjectId = {project:String}                                                                     --if project
-  AND ComponentId = {component:String}                                                                 --if component
-  AND (OrgId, ProjectId) IN {projects:Array(Tuple(String, String))}                                    --if projects
-  AND (OrgId, ProjectId, ComponentId) IN {components:Array(Tuple(String, String, String))}             --if components
-  AND (OrgId, EnvironmentId) IN {environments:Array(Tuple(String, String))}                            --if environments
+--include _place_filter
   AND toStartOfFiveMinutes(Timestamp) >= toDateTime({start_bucket_seconds:UInt32})                     --if start
   AND toStartOfFiveMinutes(Timestamp) <= toDateTime({end_bucket_seconds:UInt32})                       --if end
   AND Timestamp >= fromUnixTimestamp64Nano({start:Int64})                                              --if start

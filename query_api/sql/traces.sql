@@ -5,7 +5,7 @@ SELECT TraceId, count(), argMin((SpanId, SpanName, SpanKind, ServiceName), (Pare
     max(toUnixTimestamp64Nano(Timestamp) + toInt64(least(Duration, 4611686018427387904))),
     max(StatusCode = 'Error')
 FROM $database.otel_traces
-WHERE OrgId IN {readable_orgs:Array(String)}
+WHERE OrgId IN {orgs:Array(String)}
   AND Timestamp >= fromUnixTimestamp64Nano({start:Int64}) - INTERVAL 1 DAY
   AND Timestamp <= fromUnixTimestamp64Nano({end:Int64}) + INTERVAL 1 DAY
   AND TraceId IN (

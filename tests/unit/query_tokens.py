@@ -23,7 +23,6 @@ from query_api.errors import NotAuthenticated
 from query_api.tenant import Caller
 
 ISSUER, AUDIENCE = "https://idp.example.org", "headrace"
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
 @functools.cache

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from bridge.settings_auth import QueryAuth
-from query_api.auth.authenticator import LOCAL, MAX_TOKEN_CHARS, Authenticator, open_authenticator
+from query_api.auth.authenticator import MAX_TOKEN_CHARS, Authenticator, open_authenticator
+from query_api.callers import LOCAL
 from query_api.errors import NotAuthenticated, QueryError
 from query_api.tenant import Action, Caller, Grant
 from tests.unit.query_tokens import authenticator, bearer, sha256, signed
