@@ -125,16 +125,35 @@ class PartitionLag:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """Rows of a batch, one after the other, that come from one record: its items from `first_item` on.
+
+    `record` names the record for ever, so `record` and item together name a row however the log is cut into batches.
+    """
+
+    record: str
+    first_item: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """One contiguous offset range of one partition, as columns. Never re-cut: a retry makes the same one again.
 
     `token` names the range, the log it stands in and the codec; a sink that has durably stored this token may drop
-    the batch. One row of `table` is one span or one log record (`bridge/columns/schema.py`).
+    the batch. One row of `table` is one span or one log record (`bridge/columns/schema.py`). `runs` cover the rows in
+    order, for stores that keep rows by name; without them a row is named by the token and its number.
     """
 
     signal: Signal
     token: str
     table: pa.Table
+    runs: tuple[Run, ...] = ()
+
+    def row_names(self) -> list[str]:
+        """The name of each row: it is the same whenever and in whatever batch the row is written again."""
+        runs = self.runs or (Run(self.token, 0, self.table.num_rows),)
+        return [f"{run.record}:{item}" for run in runs for item in range(run.first_item, run.first_item + run.rows)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from bridge.errors import SettingsInvalid
 from bridge.settings_client import Client
 from bridge.settings_costs import Costs
 from bridge.settings_links import HyperDX
+from bridge.settings_opensearch import OpenSearch
 from bridge.settings_query import Query
 from bridge.settings_receive import MIB, Address, Receive, Section
 
@@ -210,6 +211,7 @@ class Settings(Section):
     log: Log = Log()
     kafka: Kafka = Kafka()
     clickhouse: ClickHouse = ClickHouse()
+    opensearch: OpenSearch = OpenSearch()
     deliver: Deliver = Deliver()
     query: Query = Query()
     client: Client = Client()

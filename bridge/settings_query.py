@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from bridge.settings_auth import Cors, QueryAuth
+from bridge.settings_dual import Dual
 from bridge.settings_receive import MIB, Address, Section, Tls
 
 
@@ -43,6 +44,11 @@ class Query(Section):
 
     listen: Address = Field(default="127.0.0.1:9097", description="HOST:PORT.")
     tls: Tls | None = Field(default=None, description="TLS for this listener and the adapters'.")
+    storage: Literal["clickhouse", "opensearch"] = Field(
+        default="clickhouse",
+        description="The store that answers; with `dual`, the one that does where no route is set.",
+    )
+    dual: Dual | None = Field(default=None, description="Set: the other store is asked as well, and compared.")
     auth: QueryAuth = QueryAuth()
     cors: Cors = Cors()
     adapters: Adapters = Adapters()

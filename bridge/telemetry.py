@@ -256,5 +256,5 @@ def set_up_logging(level: str, style: str) -> None:
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter("%(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # what these warn of is raised too, and told once by whoever handles it
-    for name in ("urllib3", "clickhouse_connect"):
+    for name in ("urllib3", "clickhouse_connect", "opensearch"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -9,12 +9,12 @@ from typing import Any, Final, Literal
 from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from bridge.rfc3339 import format_time
 from bridge.settings_costs import Costs
 from bridge.settings_links import HyperDX
 from query_api.body import MALFORMED, Member, read_body
 from query_api.costs_report import Retention
 from query_api.errors import InvalidRequest, NotAllowed, RequestTooLarge, SlowBody
-from query_api.gotime import format_time
 from query_api.render import json_bytes
 from query_api.storage import StorageProvider
 from query_api.tenant import Action, Caller, Tenant

@@ -1,13 +1,9 @@
-"""RFC3339 at nanoseconds, with the words Go has for what is wrong with one: the contract's messages contain them (1.5).
-
-Python's own datetime stops at microseconds. Years are 1 to 9999; what unix nanoseconds of 64 bit cannot hold (before
-1677, after 2262) is held as the nearest they can, since nothing is stored out there.
-"""
+"""RFC3339 with the words Go has for what is wrong with one: the contract's messages contain them (1.5)."""
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
 from typing import Final
 
+from bridge.rfc3339 import TIME, format_time, unix_nano_of
 from query_api.errors import InvalidRequest
 
 _LAYOUT: Final = "2006-01-02T15:04:05Z07:00"
@@ -25,11 +21,6 @@ _PARTS: Final = (
     ("05", r"\d\d"),
     ("Z07:00", r"(?:Z|[+-]\d\d:\d\d)"),
 )
-_TIME: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-MIN_UNIX_NANO: Final = -(1 << 63)
-MAX_UNIX_NANO: Final = (1 << 63) - 1
-SECOND: Final = 1_000_000_000
 
 
 class GoTimeError(ValueError):
@@ -38,26 +29,14 @@ class GoTimeError(ValueError):
 
 def parse_time(text: str) -> int:
     """Unix nanoseconds; digits beyond the ninth are cut. Raises `GoTimeError`."""
-    found = _TIME.fullmatch(text)
+    found = TIME.fullmatch(text)
     if found is None:
         raise GoTimeError(_misfit(text))
-    *numbers, fraction, zone = found.groups()
     try:
-        at = datetime(*(int(number) for number in numbers), tzinfo=_zone(zone))  # type: ignore[arg-type, misc]
-        seconds = (at - _EPOCH) // timedelta(seconds=1)
-    except (ValueError, OverflowError):
+        return unix_nano_of(text)
+    except ValueError:
+        *numbers, _, zone = found.groups()
         raise GoTimeError(f"parsing time {_quoted(text)}: {_out_of_range(numbers, zone)} out of range") from None
-    nanos = seconds * SECOND + int((fraction or "0").ljust(9, "0")[:9])
-    return min(max(nanos, MIN_UNIX_NANO), MAX_UNIX_NANO)
-
-
-def _zone(text: str) -> timezone:
-    if text == "Z":
-        return UTC
-    minutes = int(text[1:3]) * 60 + int(text[4:6])
-    if minutes >= 24 * 60 or int(text[4:6]) > 59:
-        raise ValueError(text)
-    return timezone(timedelta(minutes=minutes if text[0] == "+" else -minutes))
 
 
 def _misfit(text: str) -> str:
@@ -88,14 +67,6 @@ def _out_of_range(numbers: list[str], zone: str) -> str:
 def _quoted(text: str) -> str:
     escaped = text[:100].replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def format_time(unix_nano: int) -> str:
-    """RFC3339 in UTC with the digits it needs and no more: `2026-01-31T12:00:00.5Z`."""
-    seconds, nanos = divmod(unix_nano, SECOND)
-    text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
-    fraction = f"{nanos:09d}".rstrip("0")
-    return f"{text}.{fraction}Z" if fraction else f"{text}Z"
 
 
 def go_text(unix_nano: int) -> str:

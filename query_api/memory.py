@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from query_api.fields import has_label, value_of
+from bridge.fields import has_label, value_of
 from query_api.phrases import contains
 from query_api.scoping import Asked, asked_of
 from query_api.storage import (

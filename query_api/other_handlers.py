@@ -6,11 +6,11 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from bridge.rfc3339 import format_time
 from query_api.api import Exchange
 from query_api.costs import CostRow, Month, cost_rows, month_bounds, tenant_costs
 from query_api.costs_report import cost_csv, cost_json
 from query_api.errors import InvalidRequest, NotAllowed, StoreUnavailable
-from query_api.gotime import format_time
 from query_api.links import link
 from query_api.links_verify import Verified, verify
 from query_api.render import json_bytes

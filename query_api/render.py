@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import orjson
 
+from bridge.fields import labels_of, value_of
+from bridge.rfc3339 import format_time
 from query_api.csv_text import rfc3339_seconds
 from query_api.errors import (
     AnswerTooLarge,
@@ -20,8 +22,6 @@ from query_api.errors import (
     StoreUnavailable,
     TooManyRequests,
 )
-from query_api.fields import labels_of, value_of
-from query_api.gotime import format_time
 from query_api.storage import LogRow, Span, TraceSummary
 
 

@@ -12,8 +12,8 @@ from importlib.resources import files
 from string import Template
 from typing import Final
 
+from bridge.fields import FIELDS, sql_of
 from bridge.model import LABEL_PREFIXES
-from query_api.fields import FIELDS, sql_of
 
 _IF: Final = re.compile(r"\s*--if (\w+)$")
 _INCLUDE: Final = re.compile(r"\s*--include (\w+)$")

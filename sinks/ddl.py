@@ -46,6 +46,7 @@ _STEPS: Final = (
     (5, "ledger"),
     (6, "places"),
     (7, "level"),
+    (8, "migration"),
 )
 
 

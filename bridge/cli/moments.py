@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from query_api.gotime import format_time
+from bridge.rfc3339 import format_time
 
 SECOND_NANO: Final = 1_000_000_000
 UNITS_NANO: Final = {

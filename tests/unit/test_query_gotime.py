@@ -6,12 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bridge.rfc3339 import MAX_UNIX_NANO, MIN_UNIX_NANO, format_time
 from query_api.errors import InvalidRequest
 from query_api.gotime import (
-    MAX_UNIX_NANO,
-    MIN_UNIX_NANO,
     GoTimeError,
-    format_time,
     go_text,
     optional_times,
     parse_time,
