@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bridge.cli.client_arguments import add_client_commands
+from bridge.cli.migrate import add_migrate_commands
 from bridge.errors import BridgeError
 from bridge.process import tune_process
 from bridge.settings import Settings, effective, load_settings
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     sums.set_defaults(command=_ledger_check)
     _add_capacity(commands, common)
     add_client_commands(commands, common)
+    add_migrate_commands(commands, common)
     return parser
 
 

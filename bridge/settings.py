@@ -24,6 +24,7 @@ from bridge.errors import SettingsInvalid
 from bridge.settings_client import Client
 from bridge.settings_costs import Costs
 from bridge.settings_links import HyperDX
+from bridge.settings_migration import Migration
 from bridge.settings_opensearch import OpenSearch
 from bridge.settings_query import Query
 from bridge.settings_receive import MIB, Address, Receive, Section
@@ -212,6 +213,7 @@ class Settings(Section):
     kafka: Kafka = Kafka()
     clickhouse: ClickHouse = ClickHouse()
     opensearch: OpenSearch = OpenSearch()
+    migration: Migration = Migration()
     deliver: Deliver = Deliver()
     query: Query = Query()
     client: Client = Client()

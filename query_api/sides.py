@@ -53,3 +53,7 @@ class Route:
             raise ValueError(f"percent must be 1 to 100, not {percent!r}")
         reason, is_automatic = str(value.get("reason", "")), bool(value.get("is_automatic"))
         return cls(org, Side(str(value.get("primary"))), percent, reason, is_automatic, by, since_unix_nano)
+
+
+# A position with this bit in `block` is one of OpenSearch's: a cursor goes on in the store that has made it.
+OPENSEARCH_BLOCK: Final = 1 << 63

@@ -91,7 +91,18 @@ def test_every_module_says_what_lives_there() -> None:
             "pydantic",
             {
                 f"bridge/settings{part}.py"
-                for part in ("", "_auth", "_client", "_costs", "_dual", "_links", "_opensearch", "_query", "_receive")
+                for part in (
+                    "",
+                    "_auth",
+                    "_client",
+                    "_costs",
+                    "_dual",
+                    "_links",
+                    "_migration",
+                    "_opensearch",
+                    "_query",
+                    "_receive",
+                )
             },
         ),
         ("opensearchpy", {"bridge/opensearch.py"}),

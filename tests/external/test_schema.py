@@ -31,7 +31,7 @@ def test_plan_apply_and_check_tell_the_truth(clickhouse: ClickHouseServer) -> No
     assert "table schema_test.otel_logs is missing" in missing.stdout
     plan = headrace(port, "schema", "plan").stdout
     assert "CREATE TABLE IF NOT EXISTS schema_test.otel_traces" in plan
-    assert "7 step(s) missing" in plan
+    assert "8 step(s) missing" in plan
     assert (
         headrace(port, "schema", "apply").stdout
         == "applied: logs, traces, trace_times, received_at, ledger, places, level\n"
