@@ -34,7 +34,7 @@ def test_plan_apply_and_check_tell_the_truth(clickhouse: ClickHouseServer) -> No
     assert "8 step(s) missing" in plan
     assert (
         headrace(port, "schema", "apply").stdout
-        == "applied: logs, traces, trace_times, received_at, ledger, places, level\n"
+        == "applied: logs, traces, trace_times, received_at, ledger, places, level, migration\n"
     )
     assert headrace(port, "schema", "apply").stdout == "nothing to apply\n"
     assert headrace(port, "schema", "check").returncode == 0
