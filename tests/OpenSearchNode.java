@@ -40,7 +40,7 @@ public class OpenSearchNode {
     List<Class<? extends Plugin>> plugins = new ArrayList<>(List.of(Netty4Plugin.class));
     for (String module : List.of(
         "org.opensearch.analysis.common.CommonAnalysisPlugin",
-        "org.opensearch.painless.PainlessModulePlugin",
+        "org.opensearch.painless.PainlessPlugin",
         "org.opensearch.index.reindex.ReindexPlugin",
         "org.opensearch.ingest.common.IngestCommonPlugin",
         "org.opensearch.index.mapper.MapperExtrasPlugin")) {
