@@ -17,6 +17,7 @@ from bridge.settings import Settings, effective, load_settings
 Command = Callable[[Settings, argparse.Namespace], int]
 
 EXIT_USAGE = 2
+SINKS = ("clickhouse", "opensearch")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +51,10 @@ def _parser() -> argparse.ArgumentParser:
         ("deliver", "Kafka -> ClickHouse; as many processes as there are partitions"),
         ("query", "the query API on ClickHouse"),
     ):
-        commands.add_parser(role, parents=[common], help=text).set_defaults(command=_run, role=role)
+        part = commands.add_parser(role, parents=[common], help=text)
+        part.set_defaults(command=_run, role=role, sink="clickhouse")
+        if role == "deliver":
+            part.add_argument("--sink", choices=SINKS, help="opensearch: the shadow, as a group of its own")
 
     demo = commands.add_parser("demo", parents=[common], help="send a small shop's telemetry and show what was stored")
     demo.add_argument("--orders", type=int, default=40, help="orders the shop takes (default 40)")
@@ -100,6 +104,7 @@ def _add_dlq(commands: Any, common: argparse.ArgumentParser) -> None:
         part.add_argument("--until", help="dead before")
         part.add_argument("--all", action="store_true", help="list and show: also replayed and dropped ones")
         part.add_argument("--json", action="store_true", help="list: a JSON object a line")
+        part.add_argument("--sink", choices=SINKS, default="clickhouse", help="opensearch: what the shadow refused")
         part.set_defaults(command=_dlq, action=action)
 
 
@@ -140,7 +145,7 @@ def _default_config() -> Path | None:
 def _run(settings: Settings, arguments: argparse.Namespace) -> int:
     from bridge.cli.run import run_role
 
-    return run_role(settings, arguments.role)
+    return run_role(settings, "shadow" if arguments.sink == "opensearch" else arguments.role)
 
 
 def _dlq(settings: Settings, arguments: argparse.Namespace) -> int:
@@ -156,7 +161,8 @@ def _dlq(settings: Settings, arguments: argparse.Namespace) -> int:
         ids=tuple(arguments.ids),
         states=tuple(LetterState) if is_all else (LetterState.WAITING,),
     )
-    return dlq(settings, arguments.action, wanted, as_json=arguments.json)
+    is_shadow = arguments.sink == "opensearch"
+    return dlq(settings, arguments.action, wanted, as_json=arguments.json, is_shadow=is_shadow)
 
 
 def _ledger_check(settings: Settings, arguments: argparse.Namespace) -> int:

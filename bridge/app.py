@@ -25,6 +25,7 @@ from bridge.assembly import (
     kafka_settings,
     letters_path,
     load_identities,
+    shadow_kafka_settings,
 )
 from bridge.errors import BridgeError, LogUnavailable
 from bridge.freshness import progress
@@ -65,8 +66,9 @@ class Ports:
 
 async def run(settings: Settings, stop: asyncio.Event, started: Started = None) -> None:
     """Everything in one process until `stop`. Raises `OSError` or `SettingsInvalid` if it cannot start."""
+    from bridge.assembly_deliver import build_deliver, build_exit
     from bridge.assembly_query import open_query
-    from bridge.assembly_store import build_deliver, build_exit, clickhouse_settings
+    from bridge.assembly_store import clickhouse_settings
     from sinks.clickhouse import open_clickhouse
 
     metrics, identities = Metrics(), load_identities(settings)
@@ -127,7 +129,8 @@ async def run_receive(settings: Settings, stop: asyncio.Event, started: Started 
 
 async def run_deliver(settings: Settings, stop: asyncio.Event, started: Started = None) -> None:
     """From Kafka into the store until `stop`. Raises `OSError` or `SettingsInvalid` if it cannot start."""
-    from bridge.assembly_store import build_deliver, build_exit, clickhouse_settings
+    from bridge.assembly_deliver import build_deliver, build_exit
+    from bridge.assembly_store import clickhouse_settings
     from bridge.log.kafka_letters import KafkaLetters
     from bridge.log.kafka_reader import open_kafka_reader
     from sinks.clickhouse import open_clickhouse
@@ -163,6 +166,36 @@ async def run_deliver(settings: Settings, stop: asyncio.Event, started: Started 
     logger.info("stopped")
 
 
+async def run_shadow(settings: Settings, stop: asyncio.Event, started: Started = None) -> None:
+    """From Kafka into OpenSearch, as a group of its own beside `run_deliver`, until `stop`. Raises as that does."""
+    from bridge.assembly_deliver import build_deliver, build_shadow_exit
+    from bridge.assembly_opensearch import open_shadow
+    from bridge.log.kafka_letters import KafkaLetters
+    from bridge.log.kafka_reader import open_kafka_reader
+
+    metrics, identities = Metrics(), load_identities(settings)
+    kafka = shadow_kafka_settings(settings)
+    async with AsyncExitStack() as stack:
+        opened = await _open_kafka(stack, kafka, stop)
+        if opened is None:
+            return
+        admin, appender = opened
+        reader = await stack.enter_async_context(open_kafka_reader(kafka, admin, count_lost(metrics)))
+        sink = await stack.enter_async_context(open_shadow(settings))
+        out = build_shadow_exit(settings, sink, KafkaLetters(kafka, appender), identities, metrics)
+        deliver = build_deliver(settings, reader, out)
+        health = build_health(settings, metrics, identities, deliver=deliver, reader=reader)
+        drained = asyncio.Event()
+        admin_port = await stack.enter_async_context(open_admin(settings.admin.listen, health, metrics.registry, None))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(deliver.run(drained), name="deliver")
+            start_side_tasks(group, settings, identities, None, stop)
+            await _until_stop(settings, identities, Ports(0, 0, admin_port), stop, started, "opensearch")
+            health.is_draining = True
+            drained.set()
+    logger.info("stopped")
+
+
 async def run_query(settings: Settings, stop: asyncio.Event, started: Started = None) -> None:
     """The query API until `stop`. Raises `OSError` or `SettingsInvalid` if it cannot start."""
     from bridge.assembly_query import open_query
@@ -182,10 +215,15 @@ async def run_query(settings: Settings, stop: asyncio.Event, started: Started = 
 
 
 async def _until_stop(
-    settings: Settings, identities: Identities, ports: Ports, stop: asyncio.Event, started: Started
+    settings: Settings,
+    identities: Identities,
+    ports: Ports,
+    stop: asyncio.Event,
+    started: Started,
+    store: str | None = None,
 ) -> None:
     """Say that we are there, and wait."""
-    _announce(settings, identities, ports)
+    _announce(settings, identities, ports, store or settings.clickhouse.interface)
     if started is not None:
         started.set_result(ports)
     gc.collect()
@@ -301,12 +339,12 @@ def is_open_to_questions(settings: Settings) -> bool:
     return settings.clickhouse.interface == "chdb" and is_alone
 
 
-def _announce(settings: Settings, identities: Identities, ports: Ports) -> None:
+def _announce(settings: Settings, identities: Identities, ports: Ports, store: str) -> None:
     if identities.local_plane is not None:
         logger.warning(
             "no catalog: every caller is data plane 'local' and may write any organisation it claims",
             extra={"fields": {"default_organization": settings.catalog.default_organization}},
         )
     bound = {"grpc": ports.grpc, "http": ports.http, "query": ports.query, "admin": ports.admin}
-    fields = {**{name: port for name, port in bound.items() if port}, "store": settings.clickhouse.interface}
+    fields = {**{name: port for name, port in bound.items() if port}, "store": store}
     logger.info("ready", extra={"fields": fields})

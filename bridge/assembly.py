@@ -1,7 +1,7 @@
 """From the settings tree to the objects of each part; beside app.py the only place that meets concrete ones."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,8 @@ from bridge.health import Health
 from bridge.ingest import Ingest
 from bridge.ledger import Ledger
 from bridge.log import LogAppender, LogReader
-from bridge.log.kafka_settings import KafkaSettings
-from bridge.model import Partition, Record
+from bridge.log.kafka_settings import SHADOW_DEAD_LETTER_TOPIC, KafkaSettings
+from bridge.model import OTLP_SIGNALS, Partition, Record
 from bridge.otlp.receiver import Receiver
 from bridge.placing import Placing
 from bridge.process import give_memory_back
@@ -125,6 +125,16 @@ def build_health(
         lag=reader.lag if reader is not None else lambda: (),
         catalog=identities.file,
         quotas=receiver.ingest.quotas if receiver is not None else None,
+    )
+
+
+def shadow_kafka_settings(settings: Settings) -> KafkaSettings:
+    """As `kafka_settings`, for the shadow's group: it needs no ledger, and has dead letters of its own."""
+    return replace(
+        kafka_settings(settings),
+        group_id=settings.opensearch.group_id,
+        signals=OTLP_SIGNALS,
+        letters_topic=SHADOW_DEAD_LETTER_TOPIC,
     )
 
 

@@ -1,80 +1,8 @@
-"""From the settings tree to the objects that lead into the store; apart, so that `receive` does not load Arrow."""
+"""From the settings tree to ClickHouse's; apart, because its client is loaded."""
 
-import asyncio
-from collections.abc import Callable
-from dataclasses import replace
-
-from bridge.assembly import Identities, Nowhere, build_ingest
-from bridge.batch import BatchPolicy
-from bridge.deliver import Deliver, DeliverPolicy
-from bridge.errors import Malformed, PermissionDenied
-from bridge.ledger import Ledger
-from bridge.letters import LetterBox, LetterLimit
-from bridge.log import LogReader
-from bridge.model import Record
 from bridge.settings import Settings
-from bridge.telemetry import Metrics
-from bridge.writer import Exit
-from enrichers.catalog import DataPlane
-from sinks import Sink
 from sinks.clickhouse import ClickHouseSettings
 from sinks.ddl import SchemaOptions
-
-SINK_NAME = "clickhouse"
-
-
-def build_deliver(settings: Settings, reader: LogReader, out: Exit) -> Deliver:
-    deliver = settings.deliver
-    policy = DeliverPolicy(
-        BatchPolicy(deliver.max_rows, deliver.max_bytes, deliver.max_age_seconds),
-        deliver.max_pending_bytes,
-        deliver.retry_initial_seconds,
-        deliver.retry_max_seconds,
-    )
-    return Deliver(reader, out, policy)
-
-
-def build_exit(
-    settings: Settings, sink: Sink, letters: LetterBox, *, identities: Identities, ledger: Ledger, metrics: Metrics
-) -> Exit:
-    deliver = settings.deliver
-    return Exit(
-        sink=sink,
-        sink_name=SINK_NAME,
-        slots=asyncio.Semaphore(deliver.max_inserts_in_flight),
-        letters=letters,
-        limit=LetterLimit(deliver.max_dead_letters_per_minute),
-        accept_foreign=build_foreign(settings, identities, metrics),
-        metrics=metrics,
-        ledger=ledger,
-    )
-
-
-def build_foreign(settings: Settings, identities: Identities, metrics: Metrics) -> Callable[[Record], list[Record]]:
-    """What makes others' records ours: enriched as if the configured data plane had sent them, whole or not at all."""
-    ingest = build_ingest(settings, identities, Nowhere(), Ledger(), metrics)
-    name = settings.kafka.foreign_data_plane
-
-    def plane() -> DataPlane | None:
-        if identities.local_plane is not None:
-            return identities.local_plane
-        return next((plane for plane in identities.current().planes if plane.id == name), None)
-
-    def accept(record: Record) -> list[Record]:
-        sender = plane()
-        if sender is None:
-            raise PermissionDenied(
-                "the record was not written by headrace; kafka.foreign_data_plane names no data plane of the catalog",
-                reason="foreign_record",
-            )
-        prepared = ingest.prepare_bytes(record.signal, record.value, sender)
-        if prepared.rejections.items:
-            reason = next(iter(prepared.rejections.items))
-            raise Malformed(prepared.rejections.text(record.signal), reason=reason)
-        at, letter = record.received_at_unix_nano, record.dead_letter
-        return [replace(each, received_at_unix_nano=at, dead_letter=letter) for each in prepared.records]
-
-    return accept
 
 
 def clickhouse_settings(settings: Settings) -> ClickHouseSettings:

@@ -85,6 +85,13 @@ class Ledger:
             self._changed.update(key for key in keys if key in self._counts)
 
 
+class Uncounted(Ledger):
+    """Of a writer beside the store: the ledger says what became of items on their way to the store, and only that."""
+
+    def count(self, org: str, signal: Signal, at_unix_nano: int, **items: int) -> None:
+        """Nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Instance:
     """Who counted: one process of a role, in one life."""

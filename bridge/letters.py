@@ -6,10 +6,11 @@ could not be read at all. Its id comes from where it lay, so writing it again af
 
 import base64
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from bridge.errors import Permanent
 from bridge.model import Partition, ReadRecord, Signal
@@ -95,10 +96,32 @@ class LetterLimit:
         self._count -= count
 
 
+_LETTER: Final = re.compile(r"(.*):(-?\d+)@([0-9a-f]+)", re.DOTALL)
+
+
 def letter_id(partition: Partition, read: ReadRecord, index: int) -> str:
-    """A replay keeps the id of the letter it came from; the time tells a topic from another one of the same name."""
+    """A replay keeps the id of the letter it came from; the time tells a topic from another one of the same name.
+
+    The items of a whole record that is replayed are told apart as they would have been at first.
+    """
     record = read.record
+    if (whole := _LETTER.fullmatch(record.dead_letter)) and int(whole[2]) == WHOLE_RECORD:
+        return f"{whole[1]}:{index}@{whole[3]}"
     return record.dead_letter or f"{partition}:{read.offset}:{index}@{record.received_at_unix_nano:x}"
+
+
+def record_name(log_id: str, partition: Partition, read: ReadRecord) -> tuple[str, int]:
+    """A name for the record that stays, and the number its first item has in it.
+
+    An item that is replayed from a dead letter has the name that it had where it lay at first: a store that took it
+    then has it already.
+    """
+    record = read.record
+    if not record.dead_letter:
+        return f"{log_id}:{partition}:{read.offset}@{record.received_at_unix_nano:x}", 0
+    if found := _LETTER.fullmatch(record.dead_letter):
+        return f"{log_id}:{found[1]}@{found[3]}", max(0, int(found[2]))
+    return f"{log_id}:dlq:{record.dead_letter}", 0
 
 
 def encode_letter(letter: DeadLetter) -> bytes:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from bridge.columns import to_table
 from bridge.errors import BridgeError, Malformed, Permanent, RejectedBySink
-from bridge.letters import WHOLE_RECORD, DeadLetter, letter_id
+from bridge.letters import WHOLE_RECORD, DeadLetter, letter_id, record_name
 from bridge.messages import SHAPES, count_items, item_at, parse
-from bridge.model import Origin, Partition, ReadRecord, Record, Signal
+from bridge.model import Origin, Partition, ReadRecord, Record, Run, Signal
 
 # Takes a record of somebody else and returns it enriched, cut by organisation. Raises `Permanent`.
 AcceptForeign = Callable[[Record], Sequence[Record]]
@@ -68,25 +68,64 @@ def items_of(signal: Signal, record: Record) -> int:
     return sum(count_items(shape, entry) for entry in getattr(request, shape.resources))
 
 
-def locate(signal: Signal, good: Sequence[ReadRecord], row: int) -> tuple[ReadRecord, int]:
-    """The record of a row, and which of its items it is."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row comes from: item `index` of the record, and `number` of all items that lay at its offset.
+
+    The two differ where a record of others has become one for each organisation in it.
+    """
+
+    read: ReadRecord
+    index: int
+    number: int
+
+
+def locate(signal: Signal, good: Sequence[ReadRecord], row: int) -> Place:
+    """The row's place. Raises `IndexError`."""
+    number, offset = 0, None
     for read in good:
-        items = items_of(signal, read.record)
+        number = number if read.offset == offset else 0
+        offset, items = read.offset, items_of(signal, read.record)
         if row < items:
-            return read, row
-        row -= items
+            return Place(read, row, number + row)
+        row, number = row - items, number + items
     raise IndexError(f"row {row} lies beyond the batch")
+
+
+def runs_of(log_id: str, partition: Partition, good: Sequence[ReadRecord]) -> tuple[Run, ...]:
+    """The names of all rows that `good` makes, a run for each record (`bridge.letters.record_name`)."""
+    runs: list[Run] = []
+    number, offset = 0, None
+    for read in good:
+        number = number if read.offset == offset else 0
+        offset, items = read.offset, items_of(partition.signal, read.record)
+        name, first = record_name(log_id, partition, read)
+        runs.append(Run(name, first + number, items))
+        number += items
+    return tuple(runs)
+
+
+def cut(runs: Sequence[Run], first: int, last: int) -> tuple[Run, ...]:
+    """The runs of rows [first, last)."""
+    found, start = [], 0
+    for run in runs:
+        begin, end = max(first, start), min(last, start + run.rows)
+        if begin < end:
+            found.append(Run(run.record, run.first_item + begin - start, end - begin))
+        start += run.rows
+    return tuple(found)
 
 
 def letter_of_row(partition: Partition, good: Sequence[ReadRecord], row: int, error: BridgeError) -> DeadLetter:
     """The letter of one item that the store has refused."""
-    read, index = locate(partition.signal, good, row)
-    return _letter(partition, read, index, item_at(partition.signal, read.record.value, index), error)
+    place = locate(partition.signal, good, row)
+    value = item_at(partition.signal, place.read.record.value, place.index)
+    return _letter(partition, place.read, place.number, value, error)
 
 
 def id_of_row(partition: Partition, good: Sequence[ReadRecord], row: int) -> str:
-    read, index = locate(partition.signal, good, row)
-    return letter_id(partition, read, index)
+    place = locate(partition.signal, good, row)
+    return letter_id(partition, place.read, place.number)
 
 
 def _letter(partition: Partition, read: ReadRecord, index: int, value: bytes, error: BridgeError) -> DeadLetter:

@@ -217,6 +217,9 @@ class Metrics:
             "clickstack_ingestion_lag_seconds", "From received to written, each item counted.", "signal"
         )
         self.event_lag = lag("bridge_event_lag_seconds", "From the item's own time to written.", "signal")
+        self.shadow_lag = lag(
+            "bridge_shadow_lag_seconds", "From received to written in the shadow, each item counted.", "signal"
+        )
         self.query_seconds = Histogram(
             "clickstack_query_duration_seconds",
             "Requests of the query API, from their head to the end of the answer. Outcome: a status or the error.",

@@ -28,7 +28,7 @@ from bridge.ledger import Ledger
 from bridge.letters import DeadLetter, LetterBox, LetterLimit
 from bridge.model import Batch, Committed, Encoded, Origin, ReadRecord, Signal
 from bridge.patience import Patience, Stopped
-from bridge.poison import AcceptForeign, Sorted, id_of_row, letter_of_row, sort_out
+from bridge.poison import AcceptForeign, Sorted, cut, id_of_row, letter_of_row, runs_of, sort_out
 from bridge.telemetry import Metrics
 from sinks import Sink
 
@@ -41,7 +41,8 @@ class Exit:
     """What all lanes of a process share on the way out.
 
     `slots` bounds the batches that are converted or inserted at once; `converting` lets one of them be columns, which
-    are several times what the sink's encoding of them is.
+    are several times what the sink's encoding of them is. `is_shadow`: the sink is beside the store, keeps rows
+    by name, and its delay is counted apart.
     """
 
     sink: Sink
@@ -53,6 +54,7 @@ class Exit:
     metrics: Metrics
     ledger: Ledger = field(default_factory=Ledger)
     converting: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_shadow: bool = False
 
 
 class Writer:
@@ -136,7 +138,7 @@ class Writer:
                     await out.sink.write(made.encoded)
             except BridgeError as error:
                 out.metrics.send_failures.labels(out.sink_name, self._signal, error.reason).inc()
-                if error.reason == "connection":
+                if error.reason == "connection" and not out.is_shadow:
                     out.metrics.connection_errors.inc()
                 raise
         self._count(made, good)
@@ -146,12 +148,14 @@ class Writer:
     ) -> "_Made":
         table = to_table(self._signal, [read.record for read in good])
         token = offsets.token_of(self._log_id, begun, records)
+        runs = runs_of(self._log_id, self._partition, good) if self._out.is_shadow else ()
         if rows is not None:
+            runs = cut(runs, *rows)
             table = table.slice(rows[0], rows[1] - rows[0])
             token = f"{token}:{rows[0]}-{rows[1]}"
             if rows[1] - rows[0] == 1:
                 token = offsets.token_of_letter(self._log_id, id_of_row(self._partition, good, rows[0]))
-        encoded = self._out.sink.encode(Batch(self._signal, token, table))
+        encoded = self._out.sink.encode(Batch(self._signal, token, table, runs))
         return _Made(encoded, None if self._signal is Signal.LEDGER else _tallied(table))
 
     async def _bury(self, letters: Sequence[DeadLetter]) -> None:
@@ -178,7 +182,11 @@ class Writer:
             return
         metrics.batch_rows.labels(signal).observe(made.encoded.rows)
         metrics.batch_bytes.labels(signal).observe(sum(len(read.record.value) for read in good))
-        metrics.ingestion_lag.observe((signal,), (now_unix_nano - made.tally.received) / 1e9)
+        lag_seconds = (now_unix_nano - made.tally.received) / 1e9
+        if self._out.is_shadow:
+            metrics.shadow_lag.observe((signal,), lag_seconds)
+            return
+        metrics.ingestion_lag.observe((signal,), lag_seconds)
         metrics.event_lag.observe((signal,), (now_unix_nano - made.tally.events) / 1e9)
         oldest = min(read.record.received_at_unix_nano for read in good)
         for org, rows in made.tally.rows_of_org.items():

@@ -17,7 +17,7 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
-from bridge.assembly import kafka_settings, letters_path
+from bridge.assembly import kafka_settings, letters_path, shadow_kafka_settings
 from bridge.errors import SettingsInvalid
 from bridge.letters import DeadLetter, LetterBox, LetterState
 from bridge.log import LogAppender
@@ -25,6 +25,7 @@ from bridge.log.embedded import open_embedded_log
 from bridge.log.kafka_appender import open_kafka_appender
 from bridge.log.kafka_client import check_topics, open_admin_client
 from bridge.log.kafka_letters import KafkaLetters
+from bridge.log.kafka_settings import KafkaSettings
 from bridge.log.letters_file import FileLetters
 from bridge.messages import parse
 from bridge.model import Origin, Record
@@ -64,13 +65,23 @@ class Ends:
     appender: LogAppender | None
 
 
-def dlq(settings: Settings, action: str, wanted: Filter, *, as_json: bool) -> int:
-    """0 done, 1 if nothing matched where something was to be done. Raises the log's errors."""
-    return asyncio.run(_dlq(settings, action, wanted, as_json=as_json))
+def dlq(settings: Settings, action: str, wanted: Filter, *, as_json: bool, is_shadow: bool = False) -> int:
+    """0 done, 1 if nothing matched where something was to be done. Raises the log's errors.
+
+    `is_shadow`: of the letters of `deliver --sink opensearch`. They cannot be replayed: the log is also the store's,
+    which has these items.
+    """
+    if is_shadow and action == "replay":
+        raise SettingsInvalid(
+            "dead letters of the shadow are not put back into the log, where the store would get them a second time;"
+            " once OpenSearch takes them, bring them over with `headrace migrate backfill --direction to-opensearch`,"
+            " then `headrace dlq drop --sink opensearch`"
+        )
+    return asyncio.run(_dlq(settings, action, wanted, as_json=as_json, is_shadow=is_shadow))
 
 
-async def _dlq(settings: Settings, action: str, wanted: Filter, *, as_json: bool) -> int:
-    async with open_ends(settings, is_replay=action == "replay") as ends:
+async def _dlq(settings: Settings, action: str, wanted: Filter, *, as_json: bool, is_shadow: bool) -> int:
+    async with open_shadow_ends(settings) if is_shadow else open_ends(settings, is_replay=action == "replay") as ends:
         found = [letter for letter in await ends.letters.letters() if wanted.matches(letter)]
         if action == "list":
             _print_list(found, as_json=as_json)
@@ -179,11 +190,20 @@ async def open_ends(settings: Settings, *, is_replay: bool) -> AsyncIterator[End
                 )
             yield Ends(FileLetters(letters_path(settings)), log)
             return
-        kafka = kafka_settings(settings)
-        admin = await stack.enter_async_context(open_admin_client(kafka))
-        await check_topics(admin, kafka)
-        appender = await stack.enter_async_context(open_kafka_appender(kafka))
-        yield Ends(KafkaLetters(kafka, appender), appender)
+        yield await _kafka_ends(stack, kafka_settings(settings))
+
+
+@asynccontextmanager
+async def open_shadow_ends(settings: Settings) -> AsyncIterator[Ends]:
+    async with AsyncExitStack() as stack:
+        yield await _kafka_ends(stack, shadow_kafka_settings(settings))
+
+
+async def _kafka_ends(stack: AsyncExitStack, kafka: KafkaSettings) -> Ends:
+    admin = await stack.enter_async_context(open_admin_client(kafka))
+    await check_topics(admin, kafka)
+    appender = await stack.enter_async_context(open_kafka_appender(kafka))
+    return Ends(KafkaLetters(kafka, appender), appender)
 
 
 def _is_embedded(settings: Settings) -> bool:

@@ -1,15 +1,24 @@
-"""`headrace run`, `receive`, `deliver` and `query`: a role in one process, until SIGTERM or SIGINT."""
+"""`headrace run`, `receive`, `deliver` and `query`: a role in one process, until SIGTERM or SIGINT.
+
+`deliver --sink opensearch` is the role `shadow` here: it writes beside the store, and needs none.
+"""
 
 from typing import Final
 
 import uvloop
 
-from bridge.app import Role, run, run_deliver, run_query, run_receive, run_until_signal
+from bridge.app import Role, run, run_deliver, run_query, run_receive, run_shadow, run_until_signal
 from bridge.errors import SettingsInvalid
 from bridge.settings import Settings
 from bridge.telemetry import set_up_logging
 
-ROLES: Final[dict[str, Role]] = {"run": run, "receive": run_receive, "deliver": run_deliver, "query": run_query}
+ROLES: Final[dict[str, Role]] = {
+    "run": run,
+    "receive": run_receive,
+    "deliver": run_deliver,
+    "shadow": run_shadow,
+    "query": run_query,
+}
 
 
 def run_role(settings: Settings, name: str) -> int:

@@ -4,7 +4,7 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
@@ -17,8 +17,6 @@ from bridge.log.kafka_settings import KafkaSettings
 from bridge.model import Signal
 
 logger = logging.getLogger(__name__)
-
-DEAD_LETTER_TOPIC: Final = "otlp_dlq"
 
 
 def connection_options(settings: KafkaSettings) -> dict[str, Any]:
@@ -103,7 +101,7 @@ def wanted_topics(settings: KafkaSettings) -> list[NewTopic]:
     ]
     # compacted: a letter's later states replace it, letters that wait are kept for ever; its JSON is base64 of an item
     letters = {"cleanup.policy": "compact", "max.message.bytes": str(2 * settings.max_message_bytes)}
-    return [*data, NewTopic(settings.topic(DEAD_LETTER_TOPIC), 1, factor, topic_configs=letters)]
+    return [*data, NewTopic(settings.topic(settings.letters_topic), 1, factor, topic_configs=letters)]
 
 
 def _partitions(signal: Signal, settings: KafkaSettings) -> int:

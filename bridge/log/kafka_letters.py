@@ -1,4 +1,4 @@
-"""Dead letters in the compacted topic `otlp_dlq`: key = the letter's id, so that its later states replace it."""
+"""Dead letters in a compacted topic, `otlp_dlq` or the shadow's: key = the letter's id; later states replace it."""
 
 import logging
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from aiokafka.errors import KafkaError
 
 from bridge.letters import DeadLetter, decode_letter, encode_letter
 from bridge.log.kafka_appender import KafkaAppender
-from bridge.log.kafka_client import DEAD_LETTER_TOPIC, connection_options, unavailable
+from bridge.log.kafka_client import connection_options, unavailable
 from bridge.log.kafka_settings import KafkaSettings
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ class KafkaLetters:
 
     def __init__(self, settings: KafkaSettings, appender: KafkaAppender) -> None:
         self._settings, self._appender = settings, appender
-        self._topic = settings.topic(DEAD_LETTER_TOPIC)
+        self._topic = settings.topic(settings.letters_topic)
 
     async def put(self, letters: Sequence[DeadLetter]) -> None:
         headers = [("content-type", b"application/json")]

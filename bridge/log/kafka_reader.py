@@ -33,7 +33,7 @@ from bridge.log.kafka_client import cluster_id, unavailable
 from bridge.log.kafka_consumer import breakdown, new_consumer, refuse_commits_of_nobody, stop_consumer, take_trouble
 from bridge.log.kafka_records import committed_of, metadata_of, record_of
 from bridge.log.kafka_settings import KafkaSettings
-from bridge.model import Committed, Partition, PartitionLag, ReadRecord, Signal
+from bridge.model import Committed, Partition, PartitionLag, ReadRecord
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class KafkaReader:
         on_lost: Callable[[Partition, int], None] | None,
     ) -> None:
         self._settings, self._admin, self._log_id, self._on_lost = settings, admin, log_id, on_lost
-        self._names = {settings.topic(signal.topic): signal.topic for signal in Signal}
+        self._names = {settings.topic(signal.topic): signal.topic for signal in settings.signals}
         self._owned: dict[Partition, _Owned] = {}
         self._consumer: AIOKafkaConsumer | None = None
         self._listener: PartitionListener | None = None

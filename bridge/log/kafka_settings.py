@@ -4,13 +4,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from bridge.model import Signal
+
 # key, headers and framing beside a record's value, and what zstd adds to bytes it cannot compress
 MESSAGE_OVERHEAD_BYTES: Final = 4096
+DEAD_LETTER_TOPIC: Final = "otlp_dlq"
+SHADOW_DEAD_LETTER_TOPIC: Final = "otlp_dlq_opensearch"
 
 
 @dataclass(frozen=True, slots=True)
 class KafkaSettings:
-    """Where the cluster is and how the bridge uses it. Names of connection options are aiokafka's."""
+    """Where the cluster is and how the bridge uses it. Names of connection options are aiokafka's.
+
+    `signals` are those that the group reads; `letters_topic` takes what its store refuses.
+    """
 
     bootstrap_servers: tuple[str, ...]
     group_id: str
@@ -34,6 +41,8 @@ class KafkaSettings:
     ssl_certfile: Path | None = None
     ssl_keyfile: Path | None = None
     ssl_check_hostname: bool = True
+    signals: tuple[Signal, ...] = tuple(Signal)
+    letters_topic: str = DEAD_LETTER_TOPIC
 
     def topic(self, name: str) -> str:
         """What a topic is called in the cluster."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.assembly import load_identities
-from bridge.assembly_store import build_foreign
+from bridge.assembly_deliver import build_foreign
 from bridge.columns import to_table
 from bridge.errors import PermissionDenied
 from bridge.log.kafka_records import committed_of, headers_of, key_of, metadata_of, record_of

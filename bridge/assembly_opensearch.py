@@ -1,0 +1,52 @@
+"""From the settings tree to OpenSearch's client, layout and sink."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from bridge.documents import Family, Layout, layout_of
+from bridge.opensearch import OpenSearchSettings
+from bridge.sampling import Sampling
+from bridge.settings import Settings
+from sinks import Sink
+
+
+def opensearch_settings(settings: Settings) -> OpenSearchSettings:
+    store = settings.opensearch
+    return OpenSearchSettings(
+        hosts=store.hosts,
+        username=store.username,
+        password=store.password.get_secret_value(),
+        verify=store.verify,
+        ca_certs=store.ca_certs,
+        client_cert=store.client_cert,
+        client_key=store.client_key,
+        request_timeout_seconds=store.request_timeout_seconds,
+    )
+
+
+def opensearch_layout(settings: Settings) -> Layout:
+    store = settings.opensearch
+    return layout_of(Family(store.family), store.logs_prefix, store.spans_prefix)
+
+
+def sampling(settings: Settings) -> Sampling:
+    sample = settings.opensearch.sample
+    return Sampling(sample.organizations, sample.trace_ratio)
+
+
+@asynccontextmanager
+async def open_shadow(settings: Settings) -> AsyncIterator[Sink]:
+    """The sink of a shadow, holding the part of the data that is set; it connects when it is first used."""
+    from sinks.opensearch import OpenSearchSinkSettings, open_opensearch_sink
+
+    store = settings.opensearch
+    made = OpenSearchSinkSettings(
+        client=opensearch_settings(settings),
+        layout=opensearch_layout(settings),
+        indexed_labels=store.indexed_labels,
+        max_bulk_bytes=store.max_bulk_bytes,
+        number_of_shards=store.number_of_shards,
+        number_of_replicas=store.number_of_replicas,
+    )
+    async with open_opensearch_sink(made, sampling(settings).kept) as sink:
+        yield sink
