@@ -190,7 +190,7 @@ async def run_shadow(settings: Settings, stop: asyncio.Event, started: Started =
         async with asyncio.TaskGroup() as group:
             group.create_task(deliver.run(drained), name="deliver")
             start_side_tasks(group, settings, identities, None, stop)
-            await _until_stop(settings, identities, Ports(0, 0, admin_port), stop, started, "opensearch")
+            await _until_stop(settings, identities, Ports(0, 0, admin_port), stop, started, store="opensearch")
             health.is_draining = True
             drained.set()
     logger.info("stopped")
@@ -220,6 +220,7 @@ async def _until_stop(
     ports: Ports,
     stop: asyncio.Event,
     started: Started,
+    *,
     store: str | None = None,
 ) -> None:
     """Say that we are there, and wait."""
