@@ -92,9 +92,11 @@ async def test_follow_tells_when_rows_are_too_many_to_look_back() -> None:
         assert await read_rows(command, 20_500) == [f"row {number}" for number in range(20_500)]
         server.rows += rows(20_501)[-1:]
         assert await read_rows(command, 1) == ["row 20500"]
-        status, out, err = await interrupted(command)
+        assert command.stderr is not None
+        told = await asyncio.wait_for(command.stderr.readline(), 20)
+        status, out, _ = await interrupted(command)
     assert (status, out) == (130, b"")
-    assert b"many rows: those that arrive more than" in err
+    assert b"many rows: those that arrive more than" in told
 
 
 async def test_follow_survives_what_passes_and_tells_it_once() -> None:
@@ -104,8 +106,10 @@ async def test_follow_survives_what_passes_and_tells_it_once() -> None:
         server.fails += [failing(503), failing(503), failing(429, Retry_After="1")]
         server.rows += rows(2)[1:]
         assert await read_rows(command, 1) == ["row 1"]
+        assert command.stderr is not None
+        told = [await asyncio.wait_for(command.stderr.readline(), 20) for _ in range(3)]
         status, out, err = await interrupted(command)
-    lines = err.decode().splitlines()
+    lines = (b"".join(told) + err).decode().splitlines()
     assert (status, out) == (130, b"")
     assert ["503" in lines[0], "429" in lines[1], "answers again" in lines[2]] == [True] * 3
     assert len(lines) == 3
