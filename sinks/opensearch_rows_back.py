@@ -27,7 +27,7 @@ def row_of(document: Document) -> Row:
     """
     own = document[OWN]
     signal = Signal.LOGS if "log" in document else Signal.TRACES
-    row = {name: _ABSENT[signal][name]() for name in SCHEMAS[signal].names} | own["row"]
+    row: Row = {name: make() for name, make in _ABSENT[signal].items()} | own["row"]
     for name in _LISTS_OF_MAPS[signal]:
         row[name] = [[tuple(pair) for pair in pairs] for pairs in row[name]]
     row["Timestamp"] = own["time_unix_nano"]
