@@ -138,7 +138,7 @@ def _span(hit: Hit) -> _Item:
 
 def _request(signal: Signal, items: Sequence[_Item]) -> bytes:
     """One OTLP request, its items below their resources, in order of first appearance."""
-    request = SHAPES[signal].request()
+    request: Any = SHAPES[signal].request()
     entries = request.resource_logs if signal is Signal.LOGS else request.resource_spans
     groups: dict[tuple[bytes, str, str], Any] = {}
     for item in items:

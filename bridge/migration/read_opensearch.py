@@ -8,7 +8,7 @@ slices of the point in time.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
@@ -60,7 +60,6 @@ class Source:
     signal: Signal
     is_own_read: bool = False
     page_documents: int = PAGE_DOCUMENTS
-    _filters: list[Json] = field(default_factory=list)
 
     @property
     def time(self) -> str:
@@ -85,6 +84,22 @@ class Source:
         answer = await self._search(index, body)
         buckets = answer["aggregations"]["steps"]["buckets"]
         return [clamped(int(each["key"]), each["doc_count"], step, (start, end)) for each in buckets]
+
+    async def composite(
+        self, indices: str, start: int, end: int, fields: Sequence[str], interval: str
+    ) -> AsyncIterator[tuple[Json, int]]:
+        """Documents by the values of these fields and stretches of time, whose key is `time` in Unix milliseconds."""
+        sources: list[Json] = [{"time": {"date_histogram": {"field": self.time, "fixed_interval": interval}}}]
+        sources += [{name: {"terms": {"field": name, "missing_bucket": True}}} for name in fields]
+        composite: Json = {"size": PAGE_DOCUMENTS, "sources": sources}
+        while True:
+            body = {"size": 0, "query": self._query(start, end), "aggs": {"all": {"composite": composite}}}
+            answer = (await self._search(indices, body))["aggregations"]["all"]
+            for bucket in answer["buckets"]:
+                yield bucket["key"], int(bucket["doc_count"])
+            if "after_key" not in answer:
+                return
+            composite["after"] = answer["after_key"]
 
     async def untimed(self, index: str) -> list[Hit]:
         """Documents of others without a time, at most a page of them, without their source."""
@@ -164,7 +179,7 @@ class Source:
         wanted = {name: value for name, value in bounds.items() if value is not None} | {"format": "epoch_millis"}
         others = [] if self.is_own_read else [{"exists": {"field": OWN_TIME}}]
         timed = {"range": {self.time: wanted}} if len(wanted) > 1 else {"exists": {"field": self.time}}
-        return {"bool": {"filter": [timed, *self._filters], "must_not": others}}
+        return {"bool": {"filter": [timed], "must_not": others}}
 
 
 def page_of(document_bytes: int) -> int:
@@ -196,7 +211,8 @@ async def cluster_uuid(client: OpenSearch) -> str:
 async def org_fields(client: OpenSearch, indices: str, candidates: Sequence[str]) -> list[str]:
     """Which of these fields can be counted by; a label is a keyword, or a text with one below it."""
     names = [name for each in candidates for name in (f"{each}.keyword", each)]
-    answer = await client.call("GET", f"/{indices}/_field_caps", params={"fields": ",".join(names)})
+    params = {"fields": ",".join(names), "ignore_unavailable": "true"}
+    answer = await client.call("GET", f"/{indices}/_field_caps", params=params)
     found: dict[str, Any] = answer["fields"]
     return [name for name in names if any(kind.get("aggregatable") for kind in found.get(name, {}).values())]
 
