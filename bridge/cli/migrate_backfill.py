@@ -118,7 +118,7 @@ async def _jobs(_: AsyncExitStack, stores: "Stores", arguments: argparse.Namespa
 
 async def _jobs_back(stack: AsyncExitStack, stores: "Stores", arguments: argparse.Namespace, until: int) -> list["Job"]:
     """Of the days of both tables that lie before `until`."""
-    from bridge.assembly_opensearch import open_shadow
+    from bridge.assembly_opensearch import open_shadow, sampling
     from bridge.cli.migrate_open import day, signals
     from bridge.migration.read_opensearch import Source, cluster_uuid
     from bridge.migration.to_opensearch import ToOpenSearch
@@ -136,6 +136,7 @@ async def _jobs_back(stack: AsyncExitStack, stores: "Stores", arguments: argpars
         stores.converter,
         until,
         settings.migration.slice_documents,
+        sampling(settings).condition,
     )
     span, found = _span(settings, arguments, is_back=True), []
     for signal in signals(arguments.signal):

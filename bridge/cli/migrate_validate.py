@@ -12,6 +12,7 @@ from typing import Any
 
 from bridge.errors import SettingsInvalid
 from bridge.settings import Settings
+from bridge.settings_dual import Dual
 
 MILLI = 1_000_000
 MINUTE_MILLI = 60_000
@@ -44,7 +45,8 @@ async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
     from bridge.migration.validate import Validation, Window
 
     start, end = (moment(text) // MILLI // MINUTE_MILLI * MINUTE_MILLI for text in (arguments.since, arguments.last))
-    _check(start, end, settings.query.dual.settle_seconds)
+    dual = settings.query.dual or Dual()
+    _check(start, end, dual.settle_seconds)
     key = _key(settings.migration.signing_key_file)
     seed = secrets.randbelow(1 << 31) if arguments.seed is None else arguments.seed
     window = Window(start, end, signals(arguments.signal), arguments.sample, seed)

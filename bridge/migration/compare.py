@@ -30,7 +30,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A tenant's minute, row by row. `only_...`: rows that the other store has not; `fields`: how often each differs."""
+    """A tenant's minute, row by row. `only_...`: rows that the other store lacks; `fields`: how often each differs."""
 
     signal: str
     org: str

@@ -32,7 +32,10 @@ MILLI = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class ToOpenSearch:
-    """Writes through the shadow's own sink. `until_unix_milli`: the shadow has what is younger."""
+    """Writes through the shadow's own sink. `until_unix_milli`: the shadow has what is younger.
+
+    `condition`: what a partial shadow holds, as SQL (`bridge.sampling`).
+    """
 
     cluster: str
     database: str
@@ -42,6 +45,7 @@ class ToOpenSearch:
     converter: Converter
     until_unix_milli: int
     slice_documents: int
+    condition: str = "1"
     _converting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def job(self, source: Source, day: str, start_unix_milli: int) -> Job:
@@ -62,7 +66,8 @@ class ToOpenSearch:
 
     async def _move(self, source: Source, part: Slice) -> Moved:
         signal = source.signal
-        rows = await asyncio.to_thread(self.rows.rows, signal, part.start_unix_milli, part.end_unix_milli)
+        start, end = part.start_unix_milli, part.end_unix_milli
+        rows = await asyncio.to_thread(self.rows.rows, signal, start, end, self.condition)
         table = await asyncio.to_thread(table_of, rows, signal)
         wanted = await asyncio.to_thread(identities, table, signal)
         there, refused = await self._there(source, part)
