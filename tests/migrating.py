@@ -55,8 +55,8 @@ class Migrating:
             "HEADRACE_CLICKHOUSE__INTERFACE": "http",
             "HEADRACE_CLICKHOUSE__PORT": str(self.connection.settings.port),
             "HEADRACE_CLICKHOUSE__DATABASE": self.database,
-            "HEADRACE_CLICKHOUSE__LOGS_TTL_DAYS": "20000",
-            "HEADRACE_CLICKHOUSE__TRACES_TTL_DAYS": "20000",
+            "HEADRACE_CLICKHOUSE__LOGS_TTL_DAYS": "3650",
+            "HEADRACE_CLICKHOUSE__TRACES_TTL_DAYS": "3650",
             "HEADRACE_OPENSEARCH__HOSTS": json.dumps([self.node.url]),
             "HEADRACE_OPENSEARCH__NUMBER_OF_REPLICAS": "0",
             **{f"HEADRACE_{name.upper()}": value for name, value in self.settings},
@@ -107,7 +107,7 @@ def migrating(node: OpenSearchNode, server: ClickHouseServer) -> Iterator[Migrat
     """A fresh database with this version's schema, dropped again with the block."""
     connection = Connection(server_settings(server.http_port, f"m_{uuid.uuid4().hex[:12]}"))
     database = connection.settings.database
-    connection.apply_schema(SchemaOptions(database, 20_000, 20_000))
+    connection.apply_schema(SchemaOptions(database, 3_650, 3_650))
     try:
         yield Migrating(node, connection)
     finally:

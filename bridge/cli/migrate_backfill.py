@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
 from bridge.errors import SettingsInvalid
+from bridge.model import Signal
 from bridge.settings import Settings
 
 if TYPE_CHECKING:
@@ -85,9 +86,10 @@ def _span(settings: Settings, arguments: argparse.Namespace, *, is_back: bool) -
 
     since, last = (_milli(day(text)) if text else None for text in (arguments.since, arguments.last))
     store = settings.clickhouse
-    days = min(store.logs_ttl_days, store.traces_ttl_days)
     today = int(time.time()) * 1000 // DAY_MILLI * DAY_MILLI
-    kept_from = 0 if is_back else today - (days - 1) * DAY_MILLI
+    days = {Signal.LOGS: store.logs_ttl_days, Signal.TRACES: store.traces_ttl_days}
+    # a day that retention has begun to delete would be gone before it is found again
+    kept_from = {} if is_back else {signal: today - (kept - 1) * DAY_MILLI for signal, kept in days.items()}
     return Span(since or 0, last + DAY_MILLI if last is not None else 1 << 62, kept_from)
 
 

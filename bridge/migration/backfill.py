@@ -53,17 +53,17 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Slices that reach into it are moved, those that begin before `kept_from` (retention) never. Unix milliseconds."""
+    """Slices that reach into it are moved, those that begin before a signal's retention never. Unix milliseconds."""
 
     start_unix_milli: int = 0
     end_unix_milli: int = 1 << 62
-    kept_from_unix_milli: int = 0
+    kept_from_unix_milli: Mapping[Signal, int] = field(default_factory=dict)
 
     def wants(self, part: Slice) -> bool:
         return part.end_unix_milli > self.start_unix_milli and part.start_unix_milli < self.end_unix_milli
 
-    def is_expired(self, part: Slice) -> bool:
-        return part.start_unix_milli < self.kept_from_unix_milli
+    def is_expired(self, part: Slice, signal: Signal) -> bool:
+        return part.start_unix_milli < self.kept_from_unix_milli.get(signal, 0)
 
 
 @dataclass(slots=True)
@@ -119,7 +119,7 @@ class Backfill:
                 self.progress.add(part.documents, job.title, is_old=True)
             elif not self.span.wants(part):
                 continue
-            elif self.span.is_expired(part):
+            elif self.span.is_expired(part, job.signal):
                 self.outcome.expired += part.documents
             else:
                 found.append(part)
