@@ -12,7 +12,7 @@ from bridge.documents import Layout
 from bridge.migration import tenants
 from bridge.migration.convert import Converter, Refusal
 from bridge.migration.read_clickhouse import Rows
-from bridge.migration.read_opensearch import Index, Source, indices_of, page_of
+from bridge.migration.read_opensearch import Index, Source, indices_of, page_of, time_kinds
 from bridge.migration.slices import cut
 from bridge.model import OTLP_SIGNALS
 from bridge.opensearch import OpenSearch
@@ -22,6 +22,7 @@ PROBE_DOCUMENTS: Final = 5_000
 # inserting and looking for the rows on both sides, measured on two cores beside reading and converting
 REST: Final = 1.6
 SHOWN_REASONS: Final = 5
+DATES: Final = frozenset({"date", "date_nanos"})
 Json = dict[str, Any]
 
 
@@ -55,7 +56,7 @@ class Planner:
         for index in known:
             rows = days[index.signal].get(str(index.day), (0, 0))[0]
             indices.append({**await self._index(index, blocks), "clickhouse_rows": rows})
-            if probe.documents < PROBE_DOCUMENTS and indices[-1]["documents"] > indices[-1]["own_documents"]:
+            if probe.documents < PROBE_DOCUMENTS and indices[-1]["orgs"]:
                 await self._probe(index, probe, blocks)
         if shadow_start_unix_nano is None:
             notes.append("the shadow was not started: backfill needs it, or --until TIME")
@@ -87,7 +88,7 @@ class Planner:
         if not index.documents:
             return found
         kinds = await time_kinds(self.client, index.name, others.time)
-        if not kinds or kinds - {"date", "date_nanos"}:
+        if not kinds or kinds - DATES:
             said = ", ".join(sorted(kinds)) or "not mapped"
             blocks.append(f"{index.name}: {others.time} is {said}, not a date: reindex it with a template")
             return found
@@ -152,9 +153,3 @@ def _estimate(indices: list[Json], probe: _Probe) -> Json:
         "seconds": documents / rate if rate else 0.0,
         "clickhouse_bytes": int(documents * size),
     }
-
-
-async def time_kinds(client: OpenSearch, index: str, field: str) -> set[str]:
-    """The types that a field has in an index; empty: it is not mapped."""
-    answer = await client.call("GET", f"/{index}/_field_caps", params={"fields": field})
-    return set(answer["fields"].get(field, {}))

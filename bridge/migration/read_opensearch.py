@@ -9,7 +9,7 @@ slices of the point in time.
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any, Final
 
 from bridge.documents import OWN, Document, Layout
@@ -74,15 +74,15 @@ class Source:
         """First and last time in Unix milliseconds, before `until`; None without documents."""
         aggs = {name: {name: {"field": self.time}} for name in ("min", "max")}
         answer = await self._search(index, {"size": 0, "query": self._query(None, until), "aggs": aggs})
-        first, last = (answer["aggregations"][name]["value"] for name in ("min", "max"))
-        return None if first is None else (int(first), int(last))
+        first, last = (_aggregation(answer, name).get("value") for name in ("min", "max"))
+        return None if first is None or last is None else (int(first), int(last))
 
     async def steps(self, index: str, start: int, end: int, step: int) -> list[Slice]:
         """As `slices.Steps`, of one index."""
         histogram = {"field": self.time, "fixed_interval": f"{step}ms", "min_doc_count": 1}
         body: Json = {"size": 0, "query": self._query(start, end), "aggs": {"steps": {"date_histogram": histogram}}}
         answer = await self._search(index, body)
-        buckets = answer["aggregations"]["steps"]["buckets"]
+        buckets = _aggregation(answer, "steps").get("buckets", ())
         return [clamped(int(each["key"]), each["doc_count"], step, (start, end)) for each in buckets]
 
     async def composite(
@@ -94,8 +94,8 @@ class Source:
         composite: Json = {"size": PAGE_DOCUMENTS, "sources": sources}
         while True:
             body = {"size": 0, "query": self._query(start, end), "aggs": {"all": {"composite": composite}}}
-            answer = (await self._search(indices, body))["aggregations"]["all"]
-            for bucket in answer["buckets"]:
+            answer = _aggregation(await self._search(indices, body), "all")
+            for bucket in answer.get("buckets", ()):
                 yield bucket["key"], int(bucket["doc_count"])
             if "after_key" not in answer:
                 return
@@ -157,18 +157,18 @@ class Source:
     @asynccontextmanager
     async def _point_in_time(self, index: str) -> AsyncIterator[str | None]:
         """None if there is no such index."""
-        path, params = f"/{index}/_search/point_in_time", {"keep_alive": KEEP_ALIVE}
+        path, params = f"/{index}/_search/point_in_time", {"keep_alive": KEEP_ALIVE, "ignore_unavailable": "true"}
         try:
-            answer = await self.client.call("POST", path, params=params)
+            pit = (await self.client.call("POST", path, params=params)).get("pit_id")
         except Refused as refused:
             if refused.status != 404:
                 raise
-            yield None
-            return
+            pit = None
         try:
-            yield str(answer["pit_id"])
+            yield pit
         finally:
-            await self.client.call("DELETE", "/_search/point_in_time", {"pit_id": [answer["pit_id"]]})
+            if pit is not None:
+                await self.client.call("DELETE", "/_search/point_in_time", {"pit_id": [pit]})
 
     async def _search(self, index: str, body: Json) -> Json:
         params = {"ignore_unavailable": "true", "allow_partial_search_results": "false"}
@@ -180,6 +180,12 @@ class Source:
         others = [] if self.is_own_read else [{"exists": {"field": OWN_TIME}}]
         timed = {"range": {self.time: wanted}} if len(wanted) > 1 else {"exists": {"field": self.time}}
         return {"bool": {"filter": [timed], "must_not": others}}
+
+
+def _aggregation(answer: Json, name: str) -> Json:
+    """Empty if no index was there to be asked."""
+    found: Json = answer.get("aggregations", {}).get(name, {})
+    return found
 
 
 def page_of(document_bytes: int) -> int:
@@ -204,6 +210,12 @@ async def indices_of(client: OpenSearch, layout: Layout) -> tuple[list[Index], l
     return known, others
 
 
+async def time_kinds(client: OpenSearch, index: str, field: str) -> set[str]:
+    """The types that a field has in an index; empty: it is not mapped."""
+    answer = await client.call("GET", f"/{index}/_field_caps", params={"fields": field})
+    return set(answer["fields"].get(field, {}))
+
+
 async def cluster_uuid(client: OpenSearch) -> str:
     return str((await client.call("GET", "/"))["cluster_uuid"])
 
@@ -215,7 +227,3 @@ async def org_fields(client: OpenSearch, indices: str, candidates: Sequence[str]
     answer = await client.call("GET", f"/{indices}/_field_caps", params=params)
     found: dict[str, Any] = answer["fields"]
     return [name for name in names if any(kind.get("aggregatable") for kind in found.get(name, {}).values())]
-
-
-def utc_day(unix_milli: int) -> date:
-    return datetime.fromtimestamp(unix_milli / 1000, UTC).date()

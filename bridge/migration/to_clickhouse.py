@@ -15,11 +15,12 @@ from itertools import chain
 import pyarrow as pa
 
 from bridge.columns import CODEC
+from bridge.errors import SettingsInvalid
 from bridge.migration.backfill import Job, Moved, Unverified
 from bridge.migration.convert import Converter, Refusal
 from bridge.migration.identity import checksum, counted, identities, missing
 from bridge.migration.read_clickhouse import Rows
-from bridge.migration.read_opensearch import Index, Source
+from bridge.migration.read_opensearch import Index, Source, time_kinds
 from bridge.migration.slices import Slice, cut
 from bridge.model import Batch, Signal
 from sinks import Sink
@@ -41,8 +42,12 @@ class ToClickHouse:
     _converting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def job(self, source: Source, index: Index) -> Job:
-        """Of one index, with how many documents it has to move."""
+        """Of one index, with how many documents it has to move. Raises `SettingsInvalid` for one without times."""
         until = self.until_unix_milli
+        kinds = await time_kinds(source.client, index.name, source.time)
+        if index.documents and (not kinds or kinds - {"date", "date_nanos"}):
+            said = ", ".join(sorted(kinds)) or "not mapped"
+            raise SettingsInvalid(f"{index.name}: {source.time} is {said}, not a date; choose others with --index")
         bounds = await source.bounds(index.name, until)
         start, end = (0, 0) if bounds is None else (bounds[0], min(until, bounds[1] + 1))
         limit = max(100, min(self.slice_documents, self.slice_bytes // index.document_bytes))

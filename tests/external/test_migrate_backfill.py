@@ -48,19 +48,20 @@ def other(node: OpenSearchNode, clickhouse: ClickHouseServer) -> Iterator[Migrat
 @pytest.mark.timeout(400)
 def test_three_kills_change_nothing(stores: Migrating, other: Migrating) -> None:
     """Killed before an insert, after one whose slice is not recorded, and once more: the same rows as undisturbed."""
+    past = ("--until", TODAY, "--from", f"{PAST.day(0)}", "--to", f"{PAST.day(9)}", "--signal", "logs")
     for step, count in ((BEFORE_INSERT, 2), (AFTER_INSERT, 3), (AFTER_INSERT, 1)):
-        killed = stores.backfill("--until", TODAY, crash_at=f"{step}:{count}")
+        killed = stores.backfill(*past, crash_at=f"{step}:{count}")
         assert killed.status == -9, killed
     recorded = stores.slices()
     assert 0 < recorded < 10
-    done = stores.backfill("--until", TODAY)
+    done = stores.backfill(*past)
     assert done.status == 0, done
     assert stores.slices() == 10
-    assert other.backfill("--until", TODAY).status == 0
+    assert other.backfill(*past).status == 0
     bodies = [row[0] for row in stores.logs("Body")]
     assert sorted(bodies) == sorted(PAST.body(number) for number in range(PAST.documents))
     assert stores.logs() == other.logs()
-    again = stores.backfill("--until", TODAY)
+    again = stores.backfill(*past)
     assert "0 documents in 0 slices" in again.out
     assert len(stores.logs("1")) == PAST.documents
 
@@ -147,7 +148,7 @@ def test_without_a_shadow_nothing_says_where_the_past_ends(stores: Migrating) ->
 def test_days_can_be_chosen(stores: Migrating) -> None:
     """--from and --to are UTC days, both moved."""
     days = ("--from", f"{PAST.day(3)}", "--to", f"{PAST.day(4)}")
-    assert stores.backfill("--until", TODAY, *days).status == 0
+    assert stores.backfill("--until", TODAY, "--signal", "logs", *days).status == 0
     assert stores.logs("DISTINCT toDate(Timestamp) AS Timestamp, '' AS Body") == [[PAST.day(3), ""], [PAST.day(4), ""]]
 
 
