@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 DAY_MILLI = 86_400_000
 MILLI = 1_000_000
 SHOWN_REFUSALS = 50
+EXIT_INTERRUPTED = 130
 
 
 def add_backfill(phases: Any, common: argparse.ArgumentParser) -> None:
@@ -36,10 +37,14 @@ def add_backfill(phases: Any, common: argparse.ArgumentParser) -> None:
 
 
 def _backfill(settings: Settings, arguments: argparse.Namespace) -> int:
-    """0 all is there and verified, 1 something is not."""
+    """0 all is there and verified, 1 something is not, 130 interrupted."""
     from bridge.cli.migrate_open import reported
 
-    return asyncio.run(reported(lambda: _run(settings, arguments)))
+    try:
+        return asyncio.run(reported(lambda: _run(settings, arguments)))
+    except KeyboardInterrupt:
+        print("\ninterrupted: the same command goes on from here", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 async def _run(settings: Settings, arguments: argparse.Namespace) -> int:

@@ -100,7 +100,8 @@ class Backfill:
                 for job in jobs:
                     event = cuts.get(job.key)
                     parts = _recorded(event.value, job) if event is not None else None
-                    for part in self._left(job, parts or await self._cut(job), done):
+                    parts = await self._cut(job) if parts is None else parts
+                    for part in self._left(job, parts, done):
                         await room.acquire()
                         group.create_task(self._move(job, part)).add_done_callback(lambda _: room.release())
                     self.outcome.refused += job.untimed

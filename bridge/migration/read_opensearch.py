@@ -160,8 +160,9 @@ class Source:
         path, params = f"/{index}/_search/point_in_time", {"keep_alive": KEEP_ALIVE, "ignore_unavailable": "true"}
         try:
             pit = (await self.client.call("POST", path, params=params)).get("pit_id")
-        except Refused as refused:
-            if refused.status != 404:
+        except Refused:
+            # of a pattern without an index it says "invalid id: [null]"
+            if (await self._search(index, {"size": 0}))["_shards"]["total"]:
                 raise
             pit = None
         try:
@@ -221,9 +222,11 @@ async def cluster_uuid(client: OpenSearch) -> str:
 
 
 async def org_fields(client: OpenSearch, indices: str, candidates: Sequence[str]) -> list[str]:
-    """Which of these fields can be counted by; a label is a keyword, or a text with one below it."""
+    """Which of these fields can be counted by in every index that has them: keywords, also those below a text."""
     names = [name for each in candidates for name in (f"{each}.keyword", each)]
     params = {"fields": ",".join(names), "ignore_unavailable": "true"}
     answer = await client.call("GET", f"/{indices}/_field_caps", params=params)
     found: dict[str, Any] = answer["fields"]
-    return [name for name in names if any(kind.get("aggregatable") for kind in found.get(name, {}).values())]
+    kinds = {name: found.get(name, {}).values() for name in names}
+    # in an index where it is a text, counting by it would be an error
+    return [name for name in names if kinds[name] and all(kind.get("aggregatable") for kind in kinds[name])]

@@ -187,6 +187,9 @@ def test_rows_go_to_opensearch_and_come_back_equal(stores: Migrating, other: Mig
     first = there.backfill("--until", TODAY, "--direction", "to-opensearch")
     assert first.status == 0, first
     assert "110 rows written" in first.out
+    for window in (("2023-01-01T00:00:00Z", "2023-01-01T00:02:00Z"), ("2024-03-05T12:00:00Z", "2024-03-05T12:01:00Z")):
+        checked = there.command("validate", "--from", window[0], "--to", window[1])
+        assert checked.status == 0, checked
     stores.connection.run(f"TRUNCATE TABLE {stores.database}.headrace_migration")
     assert "0 rows written, 110 were there" in there.backfill("--until", TODAY, "--direction", "to-opensearch").out
     assert "0 rows written" in back.backfill("--until", TODAY).out  # the shadow's own are not taken for others'

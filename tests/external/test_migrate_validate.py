@@ -2,12 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bridge.documents import Family, layout_of
 from bridge.migration.report import is_genuine
 from bridge.migration.state import Kind
+from bridge.model import Signal
+from sinks.opensearch_templates import mapping
 from tests.migrating import Migrating, log_document, migrating
 from tests.opensearch_service import OpenSearchNode
 from tests.services import ClickHouseServer
@@ -152,3 +156,79 @@ def test_plan_says_what_is_in_the_way(stores: Migrating) -> None:
     stores.ask("DELETE", "/checked-logs-odd")
     assert done.status == 1
     assert "checked-logs-odd: @timestamp is text, not a date" in done.out
+
+
+CATALOG = f"""
+[[organizations]]
+name = "acme"
+uid = "uid-of-acme"
+
+[[organizations]]
+name = "other"
+
+[[projects]]
+organization = "acme"
+name = "shop"
+uid = "uid-of-shop"
+
+[[data_planes]]
+id = "dp1"
+token_sha256s = ["{"0" * 64}"]
+organizations = ["acme"]
+"""
+
+
+def container_log(at: str, body: str, namespace: str) -> dict[str, Any]:
+    """As Fluent Bit writes it for family B/C."""
+    labels = {f"openchoreo_dev/{key}": value for key, value in (("namespace", namespace), ("project", "shop"))}
+    kubernetes = {"namespace_name": "ns", "pod_name": "api-0", "container_name": "main", "labels": labels}
+    return {"@timestamp": at, "log": body, "kubernetes": kubernetes}
+
+
+def test_names_become_the_catalogs_ids_and_others_are_in_the_way(
+    opensearch: OpenSearchNode, clickhouse: ClickHouseServer, tmp_path: Path
+) -> None:
+    """Documents are the configured data plane's: it moves what it may write, and plan and backfill name the rest."""
+    index, catalog = "catalogued-logs-2024-04-04", tmp_path / "catalog.toml"
+    catalog.write_text(CATALOG)
+    settings = {
+        "catalog__file": str(catalog),
+        "migration__data_plane": "dp1",
+        "opensearch__family": "bc",
+        "opensearch__logs_prefix": "catalogued-logs-",
+        "opensearch__spans_prefix": "catalogued-spans-",
+    }
+    with migrating(opensearch, clickhouse) as found:
+        stores = found.with_settings(**settings)
+        good = [container_log(f"2024-04-04T10:00:{n:02}Z", f"line {n}", "acme") for n in range(60)]
+        bad = container_log("2024-04-04T10:30:00Z", "not theirs", "other")
+        made = {"mappings": mapping(layout_of(Family.BC), Signal.LOGS, ())}
+        stores.bulk(index, [*good, bad], made)
+        try:
+            plan = stores.command("plan")
+            assert plan.status == 1
+            assert f"{index}: 1 documents are of organisations that the data plane may not write" in plan.out
+            moved = stores.backfill("--until", "2025-01-01")
+            assert moved.status == 1
+            assert "organization_not_allowed" in moved.err
+            assert stores.logs("DISTINCT OrgId, ProjectId, '' AS Body, 0 AS Timestamp") == [
+                ["uid-of-acme", "uid-of-shop", "", 0]
+            ]
+            window = ("--from", "2024-04-04T10:00Z", "--to", "2024-04-04T10:05Z", "--json")
+            report = json.loads(stores.command("validate", *window).out)
+            assert (report["passed"], report["orgs"], report["sampled_rows"]) == (True, ["uid-of-acme"], 60)
+            late = stores.command("validate", "--from", "2024-04-04T10:00Z", "--to", "2024-04-04T10:31Z")
+            assert late.status == 1
+            assert "organization_not_allowed" in late.out
+        finally:
+            stores.ask("DELETE", f"/{index}")
+
+
+def test_only_the_key_holder_can_seal(stores: Migrating, tmp_path: Path) -> None:
+    """With a signing key the report is genuine for that key and for no other."""
+    (tmp_path / "key").write_text("secret\n")
+    signed = stores.with_settings(migration__signing_key_file=str(tmp_path / "key"))
+    report = report_of(signed)
+    assert is_genuine(report, b"secret")
+    assert not is_genuine(report, b"other")
+    assert not is_genuine(report, None)
