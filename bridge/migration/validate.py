@@ -100,7 +100,9 @@ class Validation:
         refused = Counter(each.reason for each in converted.refused)
         samples = compare.sampled((str(signal), minute), ours, theirs)
         if refused:
-            samples.append(compare.Sample(str(signal), "", minute, refused.total(), 0, refused.total(), 0, 0, refused))
+            samples.append(
+                compare.Sample(str(signal), "", minute, refused.total(), 0, refused.total(), 0, 0, dict(refused))
+            )
         return samples
 
     def _source(self, signal: Signal) -> Source:
