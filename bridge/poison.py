@@ -16,7 +16,10 @@ from bridge.model import Origin, Partition, ReadRecord, Record, Run, Signal
 # Takes a record of somebody else and returns it enriched, cut by organisation. Raises `Permanent`.
 AcceptForeign = Callable[[Record], Sequence[Record]]
 
-_COLUMN = re.compile(r"[Cc]olumn[: ]+[`']?([A-Za-z_][\w.]*)")
+# ClickHouse names a column, OpenSearch a field, in one of several sentences
+_COLUMN = re.compile(
+    r"""(?:[Cc]olumn[: ]+[`']?|(?:parse field|object mapping(?: for)?) \[|in field=")([@A-Za-z_][\w.@/-]*)"""
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from bridge.documents import MAX_TERM_CHARACTERS, OWN, Family, Layout
 from bridge.fields import FIELDS, labels_of, value_of
 from bridge.levels import level_of
 from bridge.model import Batch, Signal
-from bridge.rfc3339 import format_time
+from bridge.rfc3339 import MAX_UNIX_NANO, format_time
 
 Row = dict[str, Any]
 # Labels of family A that an Observer filters by (contract 2.2), and whose paths are therefore mapped.
@@ -33,6 +33,8 @@ KNOWN_ATTRIBUTES: Final = (
 _TOLD: Final = frozenset({"Timestamp", "Body", "ReceivedAt"})
 _NAMES: Final = ("organization", "project", "component", "environment")
 _ID_BYTES: Final = 15
+# OpenSearch maps 20 levels; some are above the key.
+_MAX_LEVELS: Final = 15
 _STATUS_CODES: Final = {"Unset": 0, "Ok": 1, "Error": 2}
 
 
@@ -99,18 +101,15 @@ class Documents:
         """The pod's labels, and those that an Observer finds its place by, in the family's spelling."""
         labels, ids = labels_of(row["ResourceAttributes"]), _places(row)
         if self.layout.family is Family.BC:
-            found = {key.replace(".", "_"): value for key, value in labels.items()}
-            found["openchoreo_dev/namespace"] = ids["organization"][1]
-            for concept in _NAMES[1:]:
-                id_, name = ids[concept]
-                found |= {f"openchoreo_dev/{concept}-uid": id_, f"openchoreo_dev/{concept}": name}
-            return _filled(found)
+            found = {field_name(key.replace(".", "_")): value for key, value in labels.items()}
+            return _filled(found | _openchoreo("openchoreo_dev", ids))
         placed = {f"{concept}-name": name for concept, (_, name) in ids.items()}
         found = {**placed, **labels}
         return _filled(parsed_apart(found, (*KNOWN_LABELS, *self.indexed_labels)))
 
     def _span(self, row: Row) -> Row:
-        start, end = row["Timestamp"], row["Timestamp"] + row["Duration"]
+        start = row["Timestamp"]
+        end = min(start + row["Duration"], MAX_UNIX_NANO)  # a duration has 64 bits; the row keeps it as it is
         common = {
             "traceId": row["TraceId"],
             "spanId": row["SpanId"],
@@ -126,12 +125,12 @@ class Documents:
 
     def _span_a(self, row: Row) -> Row:
         def data_prepper(attributes: Mapping[str, str]) -> dict[str, str]:
-            return {key.replace(".", "@"): value for key, value in attributes.items()}
+            return {field_name(key.replace(".", "@")): value for key, value in attributes.items()}
 
         return {
             "kind": f"SPAN_KIND_{row['SpanKind'].upper()}",
             "serviceName": row["ServiceName"],
-            "durationInNanos": row["Duration"],
+            "durationInNanos": min(row["Duration"], MAX_UNIX_NANO),
             "status": {"code": _STATUS_CODES.get(row["StatusCode"], 0), "message": row["StatusMessage"]},
             **({"traceGroup": row["SpanName"]} if not row["ParentSpanId"] else {}),
             "resource": {"attributes": data_prepper(row["ResourceAttributes"])},
@@ -141,17 +140,15 @@ class Documents:
         }
 
     def _span_bc(self, row: Row) -> Row:
-        resource, ids = dict(row["ResourceAttributes"]), _places(row)
-        resource.setdefault("openchoreo.dev/namespace", ids["organization"][1])
-        for concept in _NAMES[1:]:
-            id_, name = ids[concept]
-            resource |= {f"openchoreo.dev/{concept}-uid": id_, f"openchoreo.dev/{concept}": name}
+        placed = _openchoreo("openchoreo.dev", _places(row))
+        resource = {**placed, **row["ResourceAttributes"]}
+        resource |= {key: value for key, value in placed.items() if key != "openchoreo.dev/namespace"}
         return {
             "@timestamp": format_time(row["Timestamp"]),
             "kind": row["SpanKind"],
             "status": {"code": row["StatusCode"], "message": row["StatusMessage"]},
             "resource": _filled(parsed_apart(resource, KNOWN_ATTRIBUTES)),
-            "attributes": row["SpanAttributes"],
+            "attributes": _named(row["SpanAttributes"]),
             "events": _events(row, "@timestamp"),
             "links": _links(row),
             "instrumentationScope": {"name": row["ScopeName"], "version": row["ScopeVersion"]},
@@ -159,7 +156,7 @@ class Documents:
 
 
 def parsed_apart(labels: Mapping[str, str], mapped: Sequence[str]) -> dict[str, str]:
-    """Labels without those that OpenSearch could not parse beside a mapped one: their dots become underscores.
+    """Labels under names that OpenSearch can parse beside the mapped ones: where it cannot, dots become underscores.
 
     A dot in a key is a level to it: `app` cannot be a text where `app.kubernetes.io/name` is mapped, nor
     `version.x` stand where `version` is one.
@@ -167,10 +164,19 @@ def parsed_apart(labels: Mapping[str, str], mapped: Sequence[str]) -> dict[str, 
     ways = set(mapped)
     above = {key[:place] for key in mapped for place, char in enumerate(key) if char == "."}
     found = {}
-    for key, value in labels.items():
+    for label, value in labels.items():
+        key = field_name(label)
         is_below = any(key[:place] in ways for place, char in enumerate(key) if char == ".")
         found[key.replace(".", "_") if is_below else f"{key}_" if key in above else key] = value
     return found
+
+
+def field_name(key: str) -> str:
+    """The key if it can name a field, else the nearest that can: OpenSearch takes no blank name, nor a blank level."""
+    levels = key.split(".")
+    if len(levels) > 1 and (len(levels) > _MAX_LEVELS or not all(level.strip() for level in levels)):
+        key = "_".join(levels)
+    return key if key.strip() else "_"
 
 
 def rows_of(table: pa.Table) -> Iterator[Row]:
@@ -196,6 +202,19 @@ def _places(row: Row) -> dict[str, tuple[str, str]]:
         concept: (row[column], resource.get(f"{concept}.name") or row[column])
         for concept, column in zip(_NAMES, columns, strict=True)
     }
+
+
+def _openchoreo(prefix: str, places: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """Where a row of family BC belongs, as far as it says."""
+    found = {f"{prefix}/namespace": places["organization"][1]}
+    for concept in _NAMES[1:]:
+        id_, name = places[concept]
+        found |= {f"{prefix}/{concept}-uid": id_, f"{prefix}/{concept}": name}
+    return _filled(found)
+
+
+def _named(attributes: Mapping[str, str]) -> dict[str, str]:
+    return {field_name(key): value for key, value in attributes.items()}
 
 
 def _own(row: Row, more: Mapping[str, Any]) -> Row:
@@ -230,7 +249,7 @@ def _filled(values: Mapping[str, Any]) -> dict[str, Any]:
 def _events(row: Row, time: str) -> list[Row]:
     columns = (row["Events.Timestamp"], row["Events.Name"], row["Events.Attributes"])
     return [
-        {"name": name, time: format_time(at), "attributes": dict(attributes)}
+        {"name": name, time: format_time(at), "attributes": _named(dict(attributes))}
         for at, name, attributes in zip(*columns, strict=True)
     ]
 
@@ -238,6 +257,6 @@ def _events(row: Row, time: str) -> list[Row]:
 def _links(row: Row) -> list[Row]:
     columns = (row["Links.TraceId"], row["Links.SpanId"], row["Links.TraceState"], row["Links.Attributes"])
     return [
-        {"traceId": trace_id, "spanId": span_id, "traceState": state, "attributes": dict(attributes)}
+        {"traceId": trace_id, "spanId": span_id, "traceState": state, "attributes": _named(dict(attributes))}
         for trace_id, span_id, state, attributes in zip(*columns, strict=True)
     ]

@@ -3,7 +3,10 @@
 `dynamic: false` everywhere: a document of one tenant can add no field for all. What is not mapped stays in `_source`.
 """
 
+import hashlib
 from typing import Any, Final
+
+import orjson
 
 from bridge.documents import MAX_TERM_CHARACTERS, OWN, Family, Layout
 from bridge.fields import FIELDS
@@ -27,11 +30,17 @@ def template_name(layout: Layout, signal: Signal) -> str:
 
 
 def template(layout: Layout, signal: Signal, settings: Json, indexed_labels: tuple[str, ...]) -> Json:
-    """The body of PUT /_index_template. `settings`: shards, replicas."""
+    """The body of PUT /_index_template. `settings`: shards, replicas.
+
+    `_meta.headrace` is a digest of the rest: the server writes what it is given in another way, and an operator may
+    have added to it.
+    """
     made: Json = {"settings": settings, "mappings": mapping(layout, signal, indexed_labels)}
     if layout.family is Family.A and signal is Signal.TRACES:
         made["aliases"] = {layout.spans_prefix.rstrip("-"): {}}  # the name that the Observer asks (contract 2.1)
-    return {"index_patterns": [layout.pattern(signal)], "priority": PRIORITY, "template": made}
+    body: Json = {"index_patterns": [layout.pattern(signal)], "priority": PRIORITY, "template": made}
+    digest = hashlib.blake2b(orjson.dumps(body, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
+    return {**body, "_meta": {OWN: digest}}
 
 
 def mapping(layout: Layout, signal: Signal, indexed_labels: tuple[str, ...]) -> Json:

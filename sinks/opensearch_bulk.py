@@ -1,0 +1,114 @@
+"""Bulk requests: documents cut by bytes, and each document's own fate.
+
+A document is created under an `_id` of its own, so whatever is sent again is written once: "exists" is "written".
+"""
+
+import asyncio
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import orjson
+
+from bridge.errors import SinkUnavailable
+from bridge.opensearch import OpenSearch, OpenSearchError, Refused
+from bridge.retry import backoff_seconds
+from sinks.opensearch_codes import Fate, error_of, fate_of, refusal_of, unavailable
+from sinks.opensearch_documents import Item
+
+TRIES: Final = 5
+FIRST_PAUSE_SECONDS: Final = 0.1
+MAX_PAUSE_SECONDS: Final = 2.0
+TOO_LARGE: Final = 413
+# nothing else of an answer is read, and it would be as large as the documents
+FILTER: Final = "items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason"
+
+
+def line_of(item: Item) -> bytes:
+    """The document as a bulk request has it: what to do, and the document."""
+    action = orjson.dumps({"create": {"_index": item.index, "_id": item.id}})
+    return b"%b\n%b\n" % (action, item.source)
+
+
+def cut(lines: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes, ...]]:
+    """The lines as bodies of at most `max_bytes`; one that is larger goes alone."""
+    body: list[bytes] = []
+    size = 0
+    for line in lines:
+        if body and size + len(line) > max_bytes:
+            yield tuple(body)
+            body, size = [], 0
+        body.append(line)
+        size += len(line)
+    if body:
+        yield tuple(body)
+
+
+class Bulk:
+    """Sends. `is_refreshed`: what is written can be searched on return."""
+
+    def __init__(self, client: OpenSearch, *, is_refreshed: bool) -> None:
+        self._client = client
+        self._params = {"filter_path": FILTER} | ({"refresh": "true"} if is_refreshed else {})
+
+    async def send(self, lines: Sequence[bytes]) -> list[str]:
+        """Return when each document is written or refused for good; why, one text a refused document.
+
+        What the nodes have no room for is tried again alone, `TRIES` times. Raises `SinkUnavailable`.
+        """
+        refused: list[str] = []
+        for attempt in range(1, TRIES + 1):
+            try:
+                errors = await self._post(lines)
+            except Refused as error:
+                if error.status == TOO_LARGE:
+                    return refused + await self._send_halves(lines)
+                if not error.is_temporary:
+                    raise error_of(error) from error
+                trouble = error_of(error)
+            except OpenSearchError as error:
+                raise error_of(error) from error
+            else:
+                again, more, trouble_of_items = _sorted(lines, errors)
+                refused += more
+                if trouble_of_items is None:
+                    return refused
+                lines, trouble = again, trouble_of_items
+            if attempt < TRIES:
+                spread = random.random()  # noqa: S311 - jitter, not a secret
+                await asyncio.sleep(backoff_seconds(attempt, FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS, spread))
+        raise trouble
+
+    async def _post(self, lines: Sequence[bytes]) -> list[dict[str, Any]]:
+        answer = await self._client.call("POST", "/_bulk", b"".join(lines), params=self._params)
+        items = [item["create"] for item in answer.get("items", ())]
+        if len(items) != len(lines):
+            raise SinkUnavailable(f"{len(items)} answers for {len(lines)} documents", reason="server_error")
+        return items
+
+    async def _send_halves(self, lines: Sequence[bytes]) -> list[str]:
+        if len(lines) == 1:
+            return [f"document too large: the nodes take no request of {len(lines[0])} bytes"]
+        half = len(lines) // 2
+        return await self.send(lines[:half]) + await self.send(lines[half:])
+
+
+def _sorted(
+    lines: Sequence[bytes], items: Sequence[dict[str, Any]]
+) -> tuple[list[bytes], list[str], SinkUnavailable | None]:
+    """What to send again, why the refused were, and the trouble of the former. Raises `SinkUnavailable`."""
+    again: list[bytes] = []
+    refused: list[str] = []
+    trouble: SinkUnavailable | None = None
+    for line, item in zip(lines, items, strict=True):
+        error = item.get("error") or {}
+        told = int(item["status"]), str(error.get("type", "")), str(error.get("reason", ""))
+        fate = fate_of(*told)
+        if fate is Fate.WAITING:
+            raise unavailable(*told)
+        if fate is Fate.REFUSED:
+            refused.append(refusal_of(error))
+        elif fate is Fate.AGAIN:
+            again.append(line)
+            trouble = unavailable(*told)
+    return again, refused, trouble
