@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from bench.legs import lags_by_count
 from bridge.model import Signal
@@ -93,7 +93,7 @@ def drive(made: Fleet, seconds: float, rate: float) -> "subprocess.Popen[str]":
     return driver
 
 
-def outage(driver: "subprocess.Popen[str]", node: OpenSearchNode, plan: argparse.Namespace) -> dict[str, list[float]]:
+def outage(driver: "subprocess.Popen[str]", node: OpenSearchNode, plan: argparse.Namespace) -> dict[str, Any]:
     """Start the load, kill the node in the middle of it and start it again; what the load generator tells."""
     assert driver.stdin is not None
     driver.stdin.write("\n")
@@ -103,7 +103,7 @@ def outage(driver: "subprocess.Popen[str]", node: OpenSearchNode, plan: argparse
     time.sleep(plan.outage)
     node.start()
     out, _ = driver.communicate()
-    found: dict[str, list[float]] = json.loads(out)
+    found: dict[str, Any] = json.loads(out)
     return found
 
 

@@ -20,7 +20,7 @@ from tests.services import ClickHouseServer, skipped_if_unavailable
 
 pytestmark = [pytest.mark.external, pytest.mark.timeout(300)]
 OUTAGE_SECONDS = 8.0
-POISON = "00"
+POISON = "400"
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ def test_an_outage_delays_only_the_shadow_and_redelivery_doubles_nothing(
         assert made.run("dlq", "replay").returncode == 0
         made.wait_until(lambda: made.is_drained() and made.is_drained(made.shadows), "drained with the shadow")
         same_ids(tables, documents, book)
-        for rows in (7, 501, 20_000):
+        for rows in (97, 1_009, 20_000):
             made.shadows[0].stop()
             asyncio.run(reset(made))
             made.shadows[0].settings |= {"HEADRACE_DELIVER__MAX_ROWS": str(rows)}
