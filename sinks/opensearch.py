@@ -1,10 +1,10 @@
-"""The OpenSearch sink: a second store beside ClickHouse, whose documents the old Observers read (`bridge/documents.py`).
+"""The OpenSearch sink: a second store beside ClickHouse, with documents for the old Observers (`bridge/documents.py`).
 
-A batch is any number of bulk requests. Each row is a document under an `_id` made of the row's name, and is created, never
-overwritten: a batch, or a part of it, written again changes nothing. The tenants' ledger is not written here.
+A batch is any number of bulk requests. Each row is a document under an `_id` made of the row's name, and is created,
+never overwritten: a batch, or a part of it, written again changes nothing. The tenants' ledger is not written here.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +17,7 @@ from bridge.model import OTLP_SIGNALS, Batch, Encoded
 from bridge.opensearch import OpenSearch, OpenSearchError, OpenSearchSettings, open_opensearch
 from sinks.opensearch_bulk import Bulk, cut, line_of
 from sinks.opensearch_codes import error_of
-from sinks.opensearch_documents import Documents
+from sinks.opensearch_documents import Documents, Item
 from sinks.opensearch_schema import Schema
 
 # The numbers of the rows that a partial shadow keeps, of a batch's table; None: all.
@@ -27,8 +27,10 @@ REJECTED: Final = 400
 
 @dataclass(frozen=True, slots=True)
 class OpenSearchSinkSettings:
-    """`indexed_labels` and the numbers are of indices that are made by our template. `is_refreshed`: what is written can
-    be searched on return, and not only within the index's refresh interval."""
+    """`indexed_labels` and the numbers are of indices that are made by our template.
+
+    `is_refreshed`: what is written can be searched on return, and not only within the index's refresh interval.
+    """
 
     client: OpenSearchSettings
     layout: Layout
@@ -75,8 +77,7 @@ class OpenSearchSink:
         table, indices, bodies = batch.table, set[str](), list[tuple[bytes, ...]]()
         if batch.signal in OTLP_SIGNALS and table.num_rows:
             items = self._documents.of(batch, self._kept(table) if self._kept else None)
-            noted = ((indices.add(item.index), line_of(item))[1] for item in items)
-            bodies = list(cut(noted, self.settings.max_bulk_bytes))
+            bodies = list(cut(_lines(items, indices), self.settings.max_bulk_bytes))
         body = Bulks(frozenset(indices), tuple(bodies))
         return Encoded(batch.signal, batch.token, table.num_rows, tuple(table.schema.names), body)
 
@@ -102,3 +103,10 @@ class OpenSearchSink:
             await self._client.call("GET", "/")
         except OpenSearchError as error:
             raise error_of(error) from error
+
+
+def _lines(items: Iterable[Item], indices: set[str]) -> Iterator[bytes]:
+    """The items as lines; their indices are added."""
+    for item in items:
+        indices.add(item.index)
+        yield line_of(item)

@@ -52,6 +52,7 @@ def expected(items: int, first: int = 1) -> list[str]:
 
 class SinkContract(ABC):
     has_views = True
+    large_batch_rows = 200_000
 
     @abstractmethod
     def open(self) -> AbstractAsyncContextManager[Opened]:
@@ -101,12 +102,13 @@ class SinkContract(ABC):
 
     async def test_a_large_batch_is_one_block(self, opened: Opened) -> None:
         """More rows than any default block holds, over several days: written again they are still there once."""
-        batch = batch_of(Signal.LOGS, 200_000)
+        rows = self.large_batch_rows
+        batch = batch_of(Signal.LOGS, rows)
         await write(opened, batch)
         await write(opened, batch)
-        assert len(await opened.ids(Signal.LOGS)) == 200_000
+        assert len(await opened.ids(Signal.LOGS)) == rows
         if self.has_views:
-            assert len(await opened.ids_in_view(Signal.LOGS)) == 200_000
+            assert len(await opened.ids_in_view(Signal.LOGS)) == rows
 
     async def test_batches_side_by_side_are_all_there(self, opened: Opened) -> None:
         """Concurrent writes do not mix up their tokens or rows."""
