@@ -18,7 +18,7 @@ AcceptForeign = Callable[[Record], Sequence[Record]]
 
 # ClickHouse names a column, OpenSearch a field, in one of several sentences
 _COLUMN = re.compile(
-    r"""(?:[Cc]olumn[: ]+[`']?|(?:parse field|object mapping(?: for)?) \[|in field=")([@A-Za-z_][\w.@/-]*)"""
+    r"""(?:[Cc]olumn[: ]+[`']?|(?:parse field|mapping(?: for)?) \[|in field=")([@A-Za-z_][\w.@/-]*)"""
 )
 
 

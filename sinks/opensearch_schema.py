@@ -107,8 +107,8 @@ def _named(error: Refused, what: str) -> SinkUnavailable:
 def additions(wanted: Mapping[str, Any], found: Mapping[str, Any], above: str = "") -> Json:
     """Properties to add to `found`, so that it has what `wanted` has; both as in a mapping. Raises `FieldConflict`.
 
-    Types may differ, as `date` for `date_nanos`, except in what is our own. How fields of others are found stays theirs:
-    nothing is added that would keep their documents from being indexed.
+    Types may differ, as `date` for `date_nanos`, except in what is our own. Nothing is added that would keep documents
+    of others from being indexed.
     """
     added: Json = {}
     for name, field in wanted.items():
