@@ -1,5 +1,7 @@
-"""What a real OpenSearch takes and what not: any row is stored as it is, or refused by the name of a field; what is wrong
-with an index is said, and waited for."""
+"""What a real OpenSearch takes and what not: any row is stored as it is, or refused by the name of a field.
+
+What is wrong with an index is said, and waited for.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,14 +12,18 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from bridge.columns.schema import ATTRIBUTES
 from bridge.documents import Family, is_own, place_of
 from bridge.errors import RejectedBySink, SinkUnavailable
 from bridge.model import OTLP_SIGNALS, Batch, Partition, ReadRecord, Record, Signal
 from bridge.poison import letter_of_row
+from sinks.opensearch import open_opensearch_sink
 from sinks.opensearch_documents import Row, rows_of
 from sinks.opensearch_rows_back import SCHEMAS, row_of, table_of
+from sinks.opensearch_templates import template_name
 from tests.contracts.sink_contract import batch_of, expected, write
 from tests.opensearch import OpenedOpenSearch, opened_opensearch, own_layout, sink_settings
 from tests.opensearch_service import OpenSearchNode
@@ -25,10 +31,13 @@ from tests.opensearch_service import OpenSearchNode
 pytestmark = pytest.mark.external
 
 KEYS = st.sampled_from(
-    ["", ".", "..", ".x", "x.", "a..b", " ", "a. .b", "\u2003", "a.\x1c", "\x00", "app", "app.kubernetes.io/name"]
-    + ["version", "version.x", "organization-name", "k8s.pod.label.app", "k8s.pod.label.app.kubernetes.io/name"]
-    + ["k8s.pod.label.", "k8s.pod.label. ", "k8s.pod.label.version.x", "k8s.pod.label.a..b", "openchoreo", "service"]
-    + ["service.name", "service.name.x", "openchoreo.dev/namespace", "_id", "*", '"', "\\", ".".join("abcdefghij" * 3)]
+    [
+        *("", ".", "..", ".x", "x.", "a..b", " ", "a. .b", "\u2003", "a.\x1c", "\x00", "_id", "*", '"', "\\"),
+        *("app", "app.kubernetes.io/name", "k8s.pod.label.app", "k8s.pod.label.app.kubernetes.io/name"),
+        *("version", "version.x", "organization-name", "k8s.pod.label.version.x", "k8s.pod.label.a..b"),
+        *("k8s.pod.label.", "k8s.pod.label. ", "openchoreo", "openchoreo.dev/namespace", "service", "service.name"),
+        *("service.name.x", ".".join("abcdefghij" * 3)),
+    ]
 ) | st.text(max_size=6)
 TEXT = st.sampled_from(["", "x", "\u00e9\u0130\U0001f600", "\x00", "x" * 40_000]) | st.text(max_size=12)
 TIMES = st.sampled_from([0, 1, 1_700_000_000_123_456_789, 1_700_000_000_999_999_999, 2**63 - 1, -1, -(2**63)])
@@ -72,13 +81,12 @@ def test_any_row_is_stored_as_it_is_or_refused_by_name(
     async def check(opened: OpenedOpenSearch, row: Row) -> None:
         batch = Batch(signal, f"token {next(numbers)}", table_of([row], signal))
         encoded = opened.sink.encode(batch)
-        try:
-            await opened.sink.write(encoded)
-        except RejectedBySink as error:
-            assert row["Timestamp"] < 0, error
-            assert column_of(signal, error) in ("@timestamp", "startTime", "endTime")
+        if row["Timestamp"] < 0:
+            with pytest.raises(RejectedBySink) as caught:
+                await opened.sink.write(encoded)
+            assert column_of(signal, caught.value) in ("@timestamp", "startTime", "endTime")
             return
-        assert row["Timestamp"] >= 0
+        await opened.sink.write(encoded)
         (document,) = await opened.fetch(encoded)
         assert document is not None
         assert row_of(document) == row
@@ -109,13 +117,9 @@ def batch_record(signal: Signal) -> Record:
     """A record of one item."""
     message: Any
     if signal is Signal.LOGS:
-        from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-
         message = ExportLogsServiceRequest()
         message.resource_logs.add().scope_logs.add().log_records.add()
     else:
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
         message = ExportTraceServiceRequest()
         message.resource_spans.add().scope_spans.add().spans.add()
     return Record(signal, "o", "p", 1, 1, message.SerializeToString())
@@ -242,7 +246,7 @@ async def test_an_index_that_takes_nothing_is_waited_for(opened: OpenedOpenSearc
         await write(opened, batch)
     assert caught.value.reason == reason
     if reason != "schema":
-        await opened.client.call("PUT", f"/{name}/_settings", {key: None for key in body["settings"]})
+        await opened.client.call("PUT", f"/{name}/_settings", dict.fromkeys(body["settings"]))
     else:
         await opened.client.call("DELETE", f"/{name}")
     await write(opened, batch)
@@ -285,24 +289,24 @@ async def test_templates_are_put_again_only_when_they_differ(opensearch: OpenSea
     """What an operator has added to ours stays; another setting of ours replaces it."""
     started = sink_settings(opensearch.url, own_layout(Family.BC))
     batch = of_one_day(batch_of(Signal.LOGS, 1))
-    async with opened_opensearch(started) as first:
-        await write(first, batch)
-        (found,) = (await first.client.call("GET", f"/_index_template/headrace-{started.layout.logs_prefix}*"))[
-            "index_templates"
-        ]
-        path, body = f"/_index_template/{found['name']}", found["index_template"]
+    path = f"/_index_template/{template_name(started.layout, Signal.LOGS)}"
+    async with opened_opensearch(started) as opened:
+
+        async def refresh_interval(replicas: int) -> object:
+            """After a write of a sink that has just started."""
+            async with open_opensearch_sink(replace(started, number_of_replicas=replicas)) as sink:
+                await sink.write(sink.encode(batch))
+            return (await stored())["template"]["settings"]["index"].get("refresh_interval")
+
+        async def stored() -> Any:
+            return (await opened.client.call("GET", path))["index_templates"][0]["index_template"]
+
+        assert await refresh_interval(0) is None
+        body = await stored()
         body["template"]["settings"]["index"]["refresh_interval"] = "7s"
-        await first.client.call("PUT", path, body)
-
-        async def refresh_interval(replicas: int) -> str | None:
-            settings = replace(started, number_of_replicas=replicas)
-            async with opened_opensearch(settings) as opened:
-                await write(opened, batch)
-                answer = await opened.client.call("GET", path)
-            index = answer["index_templates"][0]["index_template"]["template"]["settings"]["index"]
-            return index.get("refresh_interval")  # type: ignore[no-any-return]
-
+        await opened.client.call("PUT", path, body)
         assert await refresh_interval(0) == "7s"
+        assert await refresh_interval(1) is None
 
 
 async def test_an_index_that_may_not_be_made_is_waited_for(opened: OpenedOpenSearch) -> None:
