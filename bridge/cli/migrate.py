@@ -7,8 +7,16 @@ import argparse
 from collections.abc import Callable
 from typing import Any, Final
 
+from bridge.cli.migrate_backfill import add_backfill
+from bridge.cli.migrate_plan import add_plan
+from bridge.cli.migrate_validate import add_validate
+
 Add = Callable[[Any, argparse.ArgumentParser], None]
-PHASES: Final[tuple[Add, ...]] = ()
+PHASES: Final[tuple[Add, ...]] = (
+    add_plan,
+    add_backfill,
+    add_validate,
+)
 
 
 def add_migrate_commands(commands: Any, common: argparse.ArgumentParser) -> None:

@@ -23,6 +23,7 @@ class Kind(StrEnum):
 
     SHADOW = "shadow"  # "opensearch": started, stopped
     SLICE = "slice"  # a part of a backfill that is done and verified
+    CUTS = "cuts"  # how a backfill has cut an index (or a day of a table) into slices
     REPORT = "report"  # a validation's verdict, by its id
     ARCHIVE = "archive"  # a snapshot, by its name
     BACKUP = "backup"  # a ClickHouse backup that somebody vouches for, by its name
