@@ -108,8 +108,8 @@ class Records:
     def question(
         self, asked: Asked, side: Side, *, took_seconds: float | None = None, is_failure: bool = False
     ) -> None:
-        """Count a question that a store was asked; `took_seconds` None: its time is not the store's, or it has failed (a
-        store that fails at once is not a fast one)."""
+        """Count a question that a store was asked; `took_seconds` None: its time is not the store's, or it has failed
+        (a store that fails at once is not a fast one)."""
         label, record = self.of(asked.scope.label)
         if not is_failure:
             self.answered(side)

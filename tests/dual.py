@@ -5,7 +5,7 @@ import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from bridge.settings_dual import Dual
 from bridge.telemetry import Metrics
@@ -29,6 +29,7 @@ from query_api.tenant import Tenant
 from tests.stored import NOON, SECOND, Stored, place
 
 TRACES: Final = tuple(f"{number:032x}" for number in range(1, 6))
+A = TypeVar("A")
 Change = Callable[[Any], Any]
 
 
@@ -90,13 +91,14 @@ class Odd(MemoryStorage):
         if self.fails is not None:
             raise self.fails()
 
-    async def _odd(self, method: str, answer: Any) -> Any:
+    async def _odd(self, method: str, answer: A) -> A:
         self.asked.append(method)
         if self.hangs is not None:
             await self.hangs.wait()
         if self.fails is not None:
             raise self.fails()
-        return self.changes[method](answer) if method in self.changes else answer
+        changed: A = self.changes[method](answer) if method in self.changes else answer
+        return changed
 
 
 def odd(*stored: Stored) -> Odd:
