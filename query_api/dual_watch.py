@@ -45,10 +45,10 @@ class Watch:
         self._judge_every_seconds = min(MAX_JUDGE_SECONDS, min(*windows, unhealthy, drift) / 20)
 
     async def keep_routes(self) -> None:
-        """Read the routes again and again, and write our decisions until they are kept."""
+        """Read the routes again and again (they have been once), and write our decisions until they are kept."""
         while True:
-            await self.reload()
             await asyncio.sleep(self._settings.reload_seconds)
+            await self.reload()
 
     async def keep_asking(self, side: Side) -> None:
         """Know whether the store answers, also while nobody asks it anything."""
@@ -60,8 +60,8 @@ class Watch:
     async def keep_judging(self) -> None:
         """Switch back whoever has to."""
         while True:
-            self.judge()
             await asyncio.sleep(self._judge_every_seconds)
+            self.judge()
 
     async def reload(self) -> None:
         """The routes as they are kept; while they cannot be read, those that were known stay."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +20,6 @@ from query_api.page import add_page
 from query_api.routes import LOGS_ADAPTER, MAIN, TRACING_ADAPTER
 from query_api.serving import serve
 from query_api.storage import StorageProvider
-from query_api.tenant import Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +80,10 @@ async def serving(
     gate: Gate | None = None,
     rates: Rates | None = None,
     has_page: bool = False,
-    dual_report: Callable[[Tenant], Mapping[str, Any]] | None = None,
     **guards: Any,
 ) -> AsyncIterator[Served]:
-    """All three listeners, as `bridge.assembly_query` opens them. `guards`: the rest of `Guards`."""
+    """All three listeners, as `bridge.assembly_query` opens them. `guards`: the rest of `Guards`, and `Api.dual_report`."""
+    dual_report = guards.pop("dual_report", None)
     api = Api(storage, rules or Rules(), lambda: until or {}, dual_report=dual_report)
     guard = Guards(callers or LocalCallers(), rates or Rates(10_000), gate or Gate(12, 5.0), **guards)
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Dual read behind the real HTTP server: equal stores do not differ on any route, and the report keeps to its tenant."""
+"""Dual read behind the real HTTP server: equal stores differ on no route, and the report keeps to its tenant."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -70,7 +70,7 @@ def test_every_route_is_asked_here() -> None:
 
 async def test_equal_stores_do_not_differ_on_any_route() -> None:
     """Each route is compared once at least, and finds nothing."""
-    stores = [odd(telemetry(), telemetry("evil")) for _ in Side]
+    stores = odd(telemetry(), telemetry("evil")), odd(telemetry(), telemetry("evil"))
     async with opened(*stores) as (served, both):
         for number, name in enumerate(ASKED):
             text = await ask(served, name)
@@ -85,7 +85,7 @@ async def test_equal_stores_do_not_differ_on_any_route() -> None:
 @pytest.mark.parametrize("name", sorted(ASKED))
 async def test_a_row_that_is_lost_is_found_on_every_route(name: str) -> None:
     """Whatever the route makes of it, the caller's answer is the whole one."""
-    stores = [odd(telemetry()), odd(telemetry())]
+    stores = odd(telemetry()), odd(telemetry())
     stores[1].log_rows, stores[1].span_rows = stores[1].log_rows[:2], stores[1].span_rows[1:]
     if name == "places":
         stores[1].log_rows, stores[1].span_rows = [], []
@@ -133,7 +133,7 @@ async def test_the_report_tells_who_answers_and_what_differs() -> None:
 
 async def test_the_report_keeps_to_its_tenant() -> None:
     """Organisations of which the caller may read the whole; what belongs to several is for who reads everything."""
-    stores = [odd(telemetry(), telemetry("evil")) for _ in Side]
+    stores = odd(telemetry(), telemetry("evil")), odd(telemetry(), telemetry("evil"))
     kept = Kept()
     kept.put("evil", Side.OPENSEARCH)
     async with opened(*stores, kept) as (served, both):
@@ -158,7 +158,7 @@ async def test_with_one_store_there_is_no_report() -> None:
 
 async def test_the_report_is_what_its_document_says() -> None:
     """Every member is described, and no other."""
-    stores = [odd(telemetry()) for _ in Side]
+    stores = odd(telemetry()), odd(telemetry())
     stores[1].changes["logs"] = less
     async with opened(*stores) as (served, both):
         await ask(served, "component logs")
