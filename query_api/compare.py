@@ -40,6 +40,8 @@ MAX_NAMES: Final = 10
 # Rows left over of either side that are looked at for pairs; two rows of a pair differ in no more of what tells rows.
 MAX_PAIRED: Final = 100
 MAX_PAIR_NAMES: Final = 2
+# A store may have a cap of its own on the rows of a page; it is no lower than that.
+LEAST_CAP: Final = 500
 UNSETTLED: Final = "unsettled"
 
 
@@ -147,7 +149,8 @@ def _anything() -> _View:
 
 
 def _full(lines: Sequence[Line], page: LogPage | SpanPage | TracePage, limit: int) -> _Page:
-    return _Page(lines, page.total, page.is_capped, len(lines) >= limit)
+    is_cut = len(lines) >= LEAST_CAP and len(lines) < page.total
+    return _Page(lines, page.total, page.is_capped, len(lines) >= limit or is_cut)
 
 
 def _view(

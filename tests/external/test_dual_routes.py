@@ -53,7 +53,7 @@ async def test_routes_in_clickhouse_are_obeyed_and_written(clickhouse: ClickHous
     stores[Side.CLICKHOUSE].changes["logs"] = lambda page: replace(page, rows=page.rows[1:])
     async with process(clickhouse.http_port, database, stores) as one:
         assert one.routing.of("acme").primary is Side.OPENSEARCH  # the schema is not there yet
-        await asyncio.to_thread(connection.apply_schema, SchemaOptions(database))
+        await asyncio.to_thread(connection.apply_schema, SchemaOptions(database, 3650, 3650))
         state = State(connection)
         cutover = Route("acme", Side.CLICKHOUSE, 100, "cutover of the test").value()
         await asyncio.to_thread(state.put, Kind.ROUTE, "acme", cutover)

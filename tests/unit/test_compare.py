@@ -200,6 +200,14 @@ def test_a_store_of_milliseconds_may_have_a_row_at_the_bound() -> None:
     assert kinds(compare(question(end=BASE + 3 * MS - 1), page(inside, total=1), page(edge, inside, total=2), LATER))
 
 
+def test_a_stores_own_cap_on_a_page_is_no_difference() -> None:
+    """The shorter page ends where it was cut; before that rows are compared."""
+    rows = [row(BASE - number * MS, str(number)) for number in range(700)]
+    whole, cut = page(*rows, total=700), page(*rows[:600], total=700)
+    assert not compare(question(1000), whole, cut, LATER).differences
+    assert kinds(compare(question(1000), whole, page(*rows[1:600], total=700), LATER)) == {Kind.MISSING: 1}
+
+
 async def test_sums_that_may_still_grow_are_not_compared() -> None:
     """The running month: the reason is told instead."""
     sums = await answered(Method.USAGE)
