@@ -89,8 +89,7 @@ class Migrating:
         connection = http.client.HTTPConnection("127.0.0.1", self.node.port, timeout=60)
         if mapping is not None:
             call(connection, "PUT", f"/{index}", json.dumps(mapping).encode())
-        lines = [json.dumps(each) for document in documents for each in ({"create": {}}, document)]
-        body = "".join(f"{line}\n" for line in lines).encode()
+        body = "".join(f'{{"create":{{}}}}\n{json.dumps(document)}\n' for document in documents).encode()
         answer = call(connection, "POST", f"/{index}/_bulk?refresh=true", body, "application/x-ndjson")
         assert not answer["errors"], answer
         connection.close()

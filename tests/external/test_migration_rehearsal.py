@@ -1,4 +1,4 @@
-"""The whole move as one story, with the commands an operator gives: from data that is only in OpenSearch to indices gone.
+"""The whole move as one story, by an operator's commands: from data that is only in OpenSearch to indices gone.
 
 Nothing is mocked: Kafka, ClickHouse and OpenSearch are real, the roles are processes, and what fails is killed.
 """
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -146,7 +147,7 @@ def staged(folder: Path, broker: KafkaBroker, server: ClickHouseServer, node: Op
 
 
 def test_migration_rehearsal(stage: Stage) -> None:
-    """Shadow, backfill killed three times, proof, cutover, failure, switch back, cutover, archive, teardown: no row lost."""
+    """Shadow, backfill killed three times, proof, cutover, switched back, cutover, archive, teardown: no row lost."""
     only_in_opensearch(stage)
     shadow(stage)
     backfill(stage)
@@ -212,7 +213,7 @@ def backfill(stage: Stage) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        stage.made.wait_until(lambda aim=aim: len(stage.state.latest(Kind.SLICE)) >= aim, f"{aim} slices")
+        stage.made.wait_until(partial(has_slices, stage, aim), f"{aim} slices")
         running.kill()
         assert running.wait() == -9
     stage.migrate("backfill", "--yes")
@@ -226,6 +227,10 @@ def backfill(stage: Stage) -> None:
     for org in range(PAST.orgs):
         rows = stage.tables.one(f"SELECT count() FROM {NAME}.otel_logs WHERE OrgId = 'org{org}' AND ProjectId = 'shop'")
         assert rows == PAST.documents // PAST.orgs + (500 if org == 0 else 0)
+
+
+def has_slices(stage: Stage, count: int) -> bool:
+    return len(stage.state.latest(Kind.SLICE)) >= count
 
 
 def validate(stage: Stage) -> None:
@@ -259,7 +264,7 @@ def is_answered_by(stage: Stage, store: str) -> bool:
 
 
 def fail_and_go_back(stage: Stage) -> None:
-    """ClickHouse is killed: callers see errors until the trigger, then OpenSearch answers; the switch is written down."""
+    """ClickHouse is killed: callers see errors until the trigger, then OpenSearch answers; that is written down."""
     stage.server.kill()
     assert stage.logs("org1", 3)[0] >= 500
     eventually_sync(lambda: is_answered_by(stage, "opensearch"), 60)

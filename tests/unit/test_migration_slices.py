@@ -1,5 +1,6 @@
 """How a range of time is cut into slices."""
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 
@@ -36,7 +37,7 @@ async def test_every_document_is_in_exactly_one_slice(times: list[int], limit: i
         inside = [at for at in times if part.start_unix_milli <= at < part.end_unix_milli]
         assert len(inside) == part.documents
         assert len(inside) <= limit or len(set(inside)) == 1
-    for before, after in zip(parts, parts[1:], strict=False):
+    for before, after in itertools.pairwise(parts):
         assert before.end_unix_milli == after.start_unix_milli
     assert store.largest_answer <= MAX_STEPS + 1
 
