@@ -7,8 +7,22 @@ import argparse
 from collections.abc import Callable
 from typing import Any, Final
 
+from bridge.cli.migrate_archive import add_archive
+from bridge.cli.migrate_backup import add_backup
+from bridge.cli.migrate_routes import add_routes
+from bridge.cli.migrate_shadow import add_shadow
+from bridge.cli.migrate_status import add_status
+from bridge.cli.migrate_teardown import add_teardown
+
 Add = Callable[[Any, argparse.ArgumentParser], None]
-PHASES: Final[tuple[Add, ...]] = ()
+PHASES: Final[tuple[Add, ...]] = (
+    add_shadow,
+    add_routes,
+    add_archive,
+    add_backup,
+    add_status,
+    add_teardown,
+)
 
 
 def add_migrate_commands(commands: Any, common: argparse.ArgumentParser) -> None:
