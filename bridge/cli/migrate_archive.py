@@ -56,7 +56,7 @@ async def _begun(
     events = await asyncio.to_thread(state.latest, Kind.ARCHIVE)
     kept = [Archive.of(event) for event in events.values()]
     if name is None:
-        archive = next((each for each in reversed(kept) if not each.is_verified), None)
+        archive = next((each for each in reversed(kept) if not each.is_verified and not each.is_failed), None)
         if archive is not None:
             print(f"going on with {archive.name}, which was begun and not finished (another one: --name)")
     else:
@@ -98,7 +98,9 @@ async def _planned(settings: "Settings", opensearch: "OpenSearch", name: str | N
 
 
 async def _finish(settings: "Settings", state: "State", opensearch: "OpenSearch", archive: "Archive") -> int:
-    """Wait for it, check it, keep that it was; 1 if it is not whole, and then nothing is kept."""
+    """Wait for it, check it, keep that it was; 1 if it is not whole, and then that is kept."""
+    from dataclasses import replace
+
     from bridge.cli.migrate_stores import layout
     from bridge.migration.archive import changed, ended, verified
     from bridge.migration.indices import all_indices
@@ -110,11 +112,15 @@ async def _finish(settings: "Settings", state: "State", opensearch: "OpenSearch"
         now = {index.name: index for index in await all_indices(opensearch, layout(settings))}
         problems = [*problems, *changed(archive, now)]
     if problems:
+        if not archive.is_verified:
+            await asyncio.to_thread(state.put, Kind.ARCHIVE, archive.name, replace(archive, is_failed=True).value())
         print(f"snapshot {archive.name} in {archive.repository} is NOT a verified archive:")
         print("\n".join(f"  {problem}" for problem in problems))
         print("it counts for nothing; mend that and take another one: headrace migrate archive --name ANOTHER")
         return 1
-    if not archive.is_verified:
+    if archive.is_verified:
+        print(f"{archive.name} was verified before; it was checked again, and still holds")
+    else:
         await asyncio.to_thread(state.put, Kind.ARCHIVE, checked.name, checked.value())
     _print(checked)
     return 0
@@ -145,6 +151,6 @@ def _print(archive: "Archive") -> None:
     shards = sum(each.shards for each in archive.indices)
     documents, size = (sum(getattr(each, what) for each in archive.indices) for what in ("documents", "bytes"))
     print(
-        f"verified: snapshot {archive.name} ({archive.snapshot}) in {archive.repository}: {len(archive.indices)} indices,"
-        f" {documents:,} documents, {size:,} bytes, {shards} of {shards} shards, none failed"
+        f"verified: snapshot {archive.name} ({archive.snapshot}) in {archive.repository}:"
+        f" {len(archive.indices)} indices, {documents:,} documents, {size:,} bytes, {shards} shards, none failed"
     )

@@ -1,4 +1,4 @@
-"""`headrace migrate backup record|check`: somebody vouches for a backup of ClickHouse, and what the server knows of it."""
+"""`headrace migrate backup record|check`: a backup of ClickHouse that somebody vouches for, and what is known of it."""
 
 import argparse
 from typing import TYPE_CHECKING, Any

@@ -15,6 +15,7 @@ from bridge.opensearch import OpenSearch, Refused
 
 Json = dict[str, Any]
 POLL_SECONDS: Final = 1.0
+FIRST_POLL_SECONDS: Final = 0.05
 IN_PROGRESS: Final = ("IN_PROGRESS", "STARTED")
 
 
@@ -37,13 +38,17 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """`snapshot` is the snapshot's uuid, empty until it was verified; another one of the same name is another one."""
+    """`snapshot` is the snapshot's uuid, empty until it was verified; another one of the same name is another one.
+
+    `is_failed`: its snapshot has ended and is not whole.
+    """
 
     name: str
     repository: str
     cluster: str
     indices: tuple[Kept, ...]
     snapshot: str = ""
+    is_failed: bool = False
 
     @property
     def is_verified(self) -> bool:
@@ -56,7 +61,7 @@ class Archive:
         """As it is kept, under `name`."""
         columns = ("name", "uuid", "documents", "bytes", "last_write", "shards")
         return {
-            "state": "verified" if self.is_verified else "started",
+            "state": "verified" if self.is_verified else "failed" if self.is_failed else "started",
             "repository": self.repository,
             "cluster": self.cluster,
             "snapshot": self.snapshot,
@@ -68,7 +73,8 @@ class Archive:
         """From what is kept."""
         value = event.value
         indices = tuple(Kept(**each) for each in value["indices"])
-        return cls(event.key, value["repository"], value["cluster"], indices, value["snapshot"])
+        is_failed = value["state"] == "failed"
+        return cls(event.key, value["repository"], value["cluster"], indices, value["snapshot"], is_failed)
 
 
 def planned(name: str, repository: str, cluster: str, indices: Sequence[Index]) -> Archive:
@@ -118,13 +124,15 @@ async def ended(
     opensearch: OpenSearch, archive: Archive, tell: Callable[[int, int], None], poll_seconds: float = POLL_SECONDS
 ) -> Json | None:
     """The snapshot when it is not in progress any more; `tell` is told shards done and all shards meanwhile."""
+    pause_seconds = min(FIRST_POLL_SECONDS, poll_seconds)
     while True:
         snapshot = await snapshot_of(opensearch, archive)
         if snapshot is None or snapshot["state"] not in IN_PROGRESS:
             return snapshot
         stats = (await _status(opensearch, archive))["shards_stats"]
         tell(int(stats["done"]), int(stats["total"]))
-        await asyncio.sleep(poll_seconds)
+        await asyncio.sleep(pause_seconds)
+        pause_seconds = min(2 * pause_seconds, poll_seconds)
 
 
 async def verified(opensearch: OpenSearch, archive: Archive, snapshot: Json | None) -> tuple[Archive, list[str]]:
@@ -139,7 +147,7 @@ async def verified(opensearch: OpenSearch, archive: Archive, snapshot: Json | No
         return archive, problems
     done = {name: int(told["shards_stats"]["done"]) for name, told in status.items()}
     kept = tuple(replace(each, shards=done[each.name]) for each in archive.indices)
-    return replace(archive, indices=kept, snapshot=str(snapshot["uuid"])), []
+    return replace(archive, indices=kept, snapshot=str(snapshot["uuid"]), is_failed=False), []
 
 
 def problems_of(archive: Archive, snapshot: Json, status: Mapping[str, Any]) -> list[str]:

@@ -40,7 +40,9 @@ async def documents_by_day(opensearch: OpenSearch, layout: Layout, signal: Signa
         "aggs": {"days": {"date_histogram": {"field": field, "fixed_interval": "1d", "min_doc_count": 1}}},
     }
     path = f"/{layout.indices(signal, None, None)}/_search"
-    answer = await opensearch.call("POST", path, asked, params={"ignore_unavailable": "true"})
+    answer = await opensearch.call(
+        "POST", path, asked, params={"ignore_unavailable": "true", "allow_partial_search_results": "false"}
+    )
     buckets = answer.get("aggregations", {}).get("days", {}).get("buckets", [])
     return {datetime.fromtimestamp(each["key"] / 1000, UTC).date(): int(each["doc_count"]) for each in buckets}
 

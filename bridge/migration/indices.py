@@ -91,7 +91,8 @@ async def _counted(opensearch: OpenSearch, path: str) -> dict[str, tuple[int, in
     lenient = {"ignore_unavailable": "true", "expand_wildcards": "open,hidden"}
     await opensearch.call("POST", f"/{path}/_refresh", params=lenient)
     asked = {"size": 0, "aggs": {"by": {"terms": {"field": "_index", "size": MAX_INDICES}}}}
-    answer = await opensearch.call("POST", f"/{path}/_search", asked, params=lenient)
+    whole = {**lenient, "allow_partial_search_results": "false"}
+    answer = await opensearch.call("POST", f"/{path}/_search", asked, params=whole)
     documents = {each["key"]: int(each["doc_count"]) for each in answer["aggregations"]["by"]["buckets"]}
     # not lenient about what is closed, and it need not be: a closed index has no shards to ask
     stats = await opensearch.call(

@@ -68,7 +68,7 @@ def _backfill(events: Mapping[str, Event]) -> Phase:
     do = "headrace migrate backfill"
     if not events:
         return Phase("backfill", False, "nothing brought over", do)
-    return _last("backfill", True, f"{len(events)} entries of slices", do, events.values())
+    return _last("backfill", True, f"{len(events)} slices moved and verified", do, events.values())
 
 
 def _validate(events: Mapping[str, Event], key: bytes | None, now_unix_nano: int) -> Phase:

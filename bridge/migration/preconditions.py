@@ -124,7 +124,7 @@ def _routes(facts: Facts) -> Iterator[Unmet]:
         do = "headrace migrate cutover --org '*' --percent 100"
         yield Unmet("route", "organisations without a route of their own were never cut over", do)
     for org, route in sorted(facts.routes.items()):
-        if route.primary is not Side.CLICKHOUSE or route.percent < 100:
+        if route.primary is not Side.CLICKHOUSE or route.percent < 100 or route.is_automatic:
             reason = f": {route.reason}" if route.reason else ""
             do = f"headrace migrate cutover --org '{org}' --percent 100"
             yield Unmet("route", f"{org} is answered {told(route)}{reason}", do)

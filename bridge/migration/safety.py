@@ -69,12 +69,14 @@ def checked(connection: Connection, backup: Backup) -> Backup:
     found = [row for row in _backups(connection) if _is_it(row, backup.reference)]
     if not found:
         return backup
-    _, _, status, error, _ = max(found, key=lambda row: row[4])
-    return replace(backup, status=status, error=error)
+    _, _, status, error, started = max(found, key=lambda row: row[4])
+    # it holds what was there when it began, whatever somebody says
+    return replace(backup, status=status, error=error, taken_at_unix_nano=int(started))
 
 
 def _backups(connection: Connection) -> list[tuple[str, str, str, str, str]]:
-    sql = "SELECT id, name, toString(status), substring(error, 1, 200), toString(start_time) FROM system.backups"
+    started = "toString(toUnixTimestamp64Nano(toDateTime64(start_time, 9)))"
+    sql = f"SELECT id, name, toString(status), substring(error, 1, 200), {started} FROM system.backups"  # noqa: S608
     try:
         rows = connection.rows(sql)
     except SinkUnavailable as error:
