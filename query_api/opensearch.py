@@ -15,7 +15,7 @@ from bridge.model import OTLP_SIGNALS, Signal
 from bridge.opensearch import OpenSearch
 from query_api.errors import AnswerTooLarge, StoreFailed
 from query_api.opensearch_asking import Asker
-from query_api.opensearch_clauses import DAY_NANO, EVERYTHING, Clause, all_of, bounds, none_of, one_of
+from query_api.opensearch_clauses import DAY_NANO, EVERYTHING, Clause, Part, all_of, bounds, none_of, one_of
 from query_api.opensearch_clauses import OWN_MARK as OURS
 from query_api.opensearch_places import (
     BUCKETS,
@@ -33,7 +33,6 @@ from query_api.opensearch_places import (
     usage_of,
 )
 from query_api.opensearch_query import (
-    Part,
     from_order,
     indices,
     is_empty_window,
@@ -49,7 +48,6 @@ from query_api.opensearch_query import (
 from query_api.opensearch_readable import Readable
 from query_api.opensearch_scan import FIRST_BLOCK_ROWS, Deadline, Each, Scan, blocks, counted, first_rows
 from query_api.opensearch_scope import (
-    Placed,
     both,
     composite,
     granted,
@@ -112,8 +110,8 @@ class OpenSearchLimits:
 class Within:
     """Where a question may read: clauses for our documents and for others', and the check in Python."""
 
-    ours: Placed
-    theirs: Placed
+    ours: Part
+    theirs: Part
     readable: Readable
 
 
@@ -260,8 +258,8 @@ class OpenSearchStorage:
     async def _log_scan(self, tenant: Tenant, query: LogQuery, deadline: Deadline) -> Scan[LogRow]:
         within = await self._within(tenant, asked_of(query), Signal.LOGS, deadline)
         readable = within.readable
-        ours = together([Part(within.ours.clause, within.ours.is_exact), own_logs(query)])
-        theirs = together([Part(within.theirs.clause, within.theirs.is_exact), others_logs(query, self._layout)])
+        ours = together([within.ours, own_logs(query)])
+        theirs = together([within.theirs, others_logs(query, self._layout)])
         where = indices(self._layout, Signal.LOGS, query.start_unix_nano, query.end_unix_nano)
         is_exact = ours.is_exact and (theirs.is_exact or not await self._is_any(where, theirs.clause, deadline))
         sort = log_sort(is_descending=query.is_descending)

@@ -86,7 +86,8 @@ def error_of(error: OpenSearchError) -> QueryError:
     """What a failed call means for its caller."""
     if isinstance(error, NotReached):
         return _lost(error)
-    assert isinstance(error, Refused)
+    if not isinstance(error, Refused):
+        return StoreFailed(str(error)[:500])
     text = f"{error.kind} {error.reason}".lower()
     if "too_many" in text or "too many clauses" in text or "maxclausecount" in text or error.status == 413:
         return AnswerTooLarge("too many places or values: name an organisation, a project or a component")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bridge.documents import MAX_TERM_CHARACTERS, OWN
@@ -20,6 +21,14 @@ MAX_RUNS: Final = 8
 # Java and Python put these into lower case differently, and a wildcard field cannot have the first two.
 _LOOSE: Final = {"\\": "?", "\x00": "?", "\u03a3": "?", "\u03c3": "?", "\u03c2": "?", "\u0130": "*", "\u0307": "*"}
 _RUN: Final = re.compile(r"[0-9A-Za-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A clause, and whether it finds nothing but what is asked for; what it finds too is told apart by row."""
+
+    clause: Clause
+    is_exact: bool = True
 
 
 def all_of(*clauses: Clause) -> Clause:

@@ -4,7 +4,6 @@ A filter finds every document that answers a question, and may find others: what
 looked at again in Python, row by row (`matching.py`), as everything is that it finds.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 from bridge.documents import MAX_TERM_CHARACTERS, OWN, Family, Layout
@@ -16,6 +15,7 @@ from query_api.opensearch_clauses import (
     EVERYTHING,
     MAX_INT,
     Clause,
+    Part,
     all_of,
     any_of,
     bounds,
@@ -41,14 +41,6 @@ SortValues = list[Any]
 Order = tuple[int, int, int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A clause, and whether it finds nothing but what is asked for."""
-
-    clause: Clause = EVERYTHING
-    is_exact: bool = True
-
-
 def together(parts: list[Part]) -> Part:
     return Part(all_of(*(part.clause for part in parts)), all(part.is_exact for part in parts))
 
@@ -60,9 +52,8 @@ def own_logs(query: LogQuery) -> Part:
         parts.append(Part(own("level", query.levels)))
     if query.phrase:
         parts.append(Part(substring(SUBSTRING, query.phrase), is_exact_pattern(query.phrase)))
-    for name in ("namespace", "build_id", "build_uuid"):
-        if value := getattr(query, name):
-            parts.append(Part(own(name, [value])))
+    fields = {"namespace": query.namespace, "build_id": query.build_id, "build_uuid": query.build_uuid}
+    parts += [Part(own(name, [value])) for name, value in fields.items() if value]
     if query.is_build:
         parts.append(Part(case_free(f"{OWN}.target", "build")))
     if query.versions or query.version_ids:
@@ -102,16 +93,15 @@ def others_logs(query: LogQuery, layout: Layout) -> Part:
         parts.append(Part(words_of("log", query.phrase), is_exact_word(query.phrase)))
     if query.namespace:
         parts.append(Part(one_of(f"kubernetes.namespace_name{layout.keyword}", [query.namespace])))
-    for name in ("build_id", "build_uuid"):
-        if value := getattr(query, name):
-            parts.append(Part(_label(layout, name, (value,))))
+    builds = {"build_id": query.build_id, "build_uuid": query.build_uuid}
+    parts += [Part(_label(layout, name, (value,))) for name, value in builds.items() if value]
     if query.is_build:
         parts.append(Part(any_of(case_free(field, "build") for field in label_fields(layout, Signal.LOGS, "target"))))
     if query.versions or query.version_ids:
         versions = (("version", query.versions), ("version_id", query.version_ids))
         parts.append(Part(any_of(_label(layout, name, values) for name, values in versions if values)))
     if query.labels:
-        parts.append(Part(is_exact=False))
+        parts.append(Part(EVERYTHING, is_exact=False))
     for key, values in (("gwHost", query.vhosts), ("apiUuid", tuple(api for api, _ in query.apis))):
         if values:
             parts.append(Part(any_of(words_of("log", member(key, value)) for value in values), is_exact=False))

@@ -6,7 +6,7 @@ Blocks grow and shrink with their rows, so that what is held of an answer is bou
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from query_api.asking import TOO_SLOW
 from query_api.errors import AnswerTooLarge, QueryTimeout
@@ -23,9 +23,11 @@ BLOCK_BYTES: Final = 4 << 20
 # One `_seq_no` may be in as many shards: rows beyond a page that are read to put those of its end in order.
 TIES: Final = 16
 
+Row = TypeVar("Row", bound=LogRow | Span)
+
 
 @dataclass(frozen=True, slots=True)
-class Scan[Row: LogRow | Span]:
+class Scan(Generic[Row]):
     """What to read. `row_of`: a hit's row, None if it does not answer the question. `is_exact`: whether the filter
     finds nothing but answers, so that it can be counted by the store."""
 
@@ -40,7 +42,7 @@ class Scan[Row: LogRow | Span]:
 
 
 @dataclass(slots=True)
-class Block[Row: LogRow | Span]:
+class Block(Generic[Row]):
     """Rows of one answer, how many documents it had, and what the store says of how many there are in all."""
 
     rows: list[Row] = field(default_factory=list)
@@ -75,7 +77,7 @@ class Each:
     left_seconds: float
 
 
-async def blocks[Row: LogRow | Span](
+async def blocks(
     asker: Asker, scan: Scan[Row], first_rows: int, total_cap: int, deadline: Deadline | Each
 ) -> AsyncGenerator[Block[Row], None]:
     """To the end. `total_cap`: how far the first answer counts; 0: not at all."""
@@ -109,7 +111,7 @@ def _next_rows(bytes_: int, rows: int, ties: int) -> int:
 
 
 @dataclass(slots=True)
-class Found[Row: LogRow | Span]:
+class Found(Generic[Row]):
     """Rows up to a number; `is_whole`: there are no more. `total` is of the filter, if it could be counted."""
 
     rows: list[Row] = field(default_factory=list)
@@ -119,7 +121,7 @@ class Found[Row: LogRow | Span]:
     is_counted: bool = False
 
 
-async def first_rows[Row: LogRow | Span](
+async def first_rows(
     asker: Asker, scan: Scan[Row], limit: int, total_cap: int, max_bytes: int, deadline: Deadline
 ) -> Found[Row]:
     """At least `limit` rows, if there are so many. Raises `AnswerTooLarge`, `QueryTimeout`."""
@@ -145,9 +147,7 @@ async def first_rows[Row: LogRow | Span](
     return found
 
 
-async def counted[Row: LogRow | Span](
-    asker: Asker, scan: Scan[Row], max_documents: int, deadline: Deadline
-) -> tuple[int, bool]:
+async def counted(asker: Asker, scan: Scan[Row], max_documents: int, deadline: Deadline) -> tuple[int, bool]:
     """How many rows there are, of the first so many documents; True: there may be more."""
     total, documents = 0, 0
     stream = blocks(asker, scan, MAX_BLOCK_ROWS, 0, deadline)

@@ -5,7 +5,6 @@ ClickHouse's storage does. A document of others has what its labels say, and the
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from bridge.documents import CONCEPTS, OWN, Family, Layout
@@ -15,6 +14,7 @@ from query_api.opensearch_clauses import (
     NOTHING,
     OWN_MARK,
     Clause,
+    Part,
     all_of,
     any_of,
     exists,
@@ -29,14 +29,6 @@ from query_api.tenant import Tenant
 MAX_LEAVES: Final = 400
 Path = tuple[str, ...]
 IsOneOf = Callable[[str, Iterable[str]], Clause]
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A clause of places; not exact: it lets others of the same organisations through, who must be told apart by row."""
-
-    clause: Clause
-    is_exact: bool = True
 
 
 def own(concept: str, values: Iterable[str]) -> Clause:
@@ -68,16 +60,16 @@ def others(layout: Layout, signal: Signal) -> IsOneOf:
     return is_one_of
 
 
-def granted(tenant: Tenant, is_one_of: IsOneOf, orgs: Collection[str] | None = None) -> Placed:
+def granted(tenant: Tenant, is_one_of: IsOneOf, orgs: Collection[str] | None = None) -> Part:
     """All that a tenant may read, of these organisations if any are named."""
     if tenant.is_unbound:
-        return Placed(EVERYTHING if orgs is None else is_one_of("org", orgs))
+        return Part(EVERYTHING if orgs is None else is_one_of("org", orgs))
     grants = [grant for grant in tenant.grants if orgs is None or grant.org in orgs]
     paths = [(grant.org, grant.project, grant.component) for grant in grants]
     return within([path[: 1 + bool(path[1]) + bool(path[1] and path[2])] for path in paths], is_one_of)
 
 
-def within(paths: Collection[Path], is_one_of: IsOneOf) -> Placed:
+def within(paths: Collection[Path], is_one_of: IsOneOf) -> Part:
     """Documents of any of the places: (org,), (org, project) or (org, project, component)."""
     groups: dict[Path, set[str]] = {}
     for path in paths:
@@ -90,16 +82,16 @@ def within(paths: Collection[Path], is_one_of: IsOneOf) -> Placed:
         for above, values in sorted(groups.items())
     )
     if leaves(clause) <= MAX_LEAVES:
-        return Placed(clause)
+        return Part(clause)
     depth = min(len(path) for path in paths)
     wide = [is_one_of(CONCEPTS[level], {path[level] for path in paths}) for level in range(depth)]
-    return Placed(all_of(*wide), is_exact=False)
+    return Part(all_of(*wide), is_exact=False)
 
 
-def scoped(scope: Scope | None) -> Placed:
+def scoped(scope: Scope | None) -> Part:
     """Our documents of the places that were looked up."""
     if scope is None:
-        return Placed(NOTHING)
+        return Part(NOTHING)
     depth = 1 + scope.depth.by_project + scope.depth.by_component
     found = within({row[:depth] for row in scope.rows}, own)
     if not scope.depth.by_environment:
@@ -108,7 +100,7 @@ def scoped(scope: Scope | None) -> Placed:
     for row in scope.rows:
         environments.setdefault(row[0], set()).add(row[3])
     pairs = any_of(all_of(own("org", [org]), own("environment", ids)) for org, ids in sorted(environments.items()))
-    return Placed(all_of(found.clause, pairs), found.is_exact)
+    return Part(all_of(found.clause, pairs), found.is_exact)
 
 
 def named(layout: Layout, signal: Signal, asked: Asked) -> Clause:
