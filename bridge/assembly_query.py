@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from bridge.admin import Check
 from bridge.errors import SettingsInvalid
@@ -31,6 +31,9 @@ from query_api.sides import Side
 from query_api.storage import StorageProvider
 from query_api.tenant import Grant, Tenant
 from query_api.watermark import Watermark
+
+if TYPE_CHECKING:
+    from query_api.opensearch import OpenSearchLimits
 
 KINDS: Final = ("organization", "project", "component")
 FindCatalog = Callable[[], Catalog | None]
@@ -92,9 +95,29 @@ async def _open_storage(
 async def open_side(side: Side, settings: Settings) -> AsyncIterator[StorageProvider]:
     """One store, to be read until the block is left."""
     if side is Side.OPENSEARCH:
-        raise SettingsInvalid("query.storage: opensearch cannot be read yet")
+        from bridge.assembly_opensearch import opensearch_layout, opensearch_settings
+        from bridge.opensearch import open_opensearch
+        from query_api.opensearch import OpenSearchStorage
+
+        limits = _opensearch_limits(settings)
+        longest_seconds = max(limits.max_execution_seconds, limits.export_seconds) + SPARE_SECONDS
+        told = replace(opensearch_settings(settings), request_timeout_seconds=longest_seconds)
+        async with open_opensearch(told) as client:
+            yield OpenSearchStorage(client, opensearch_layout(settings), limits)
+        return
     async with _open_asker(settings) as asker:
         yield ClickHouseStorage(asker, settings.clickhouse.database, _limits(settings))
+
+
+def _opensearch_limits(settings: Settings) -> "OpenSearchLimits":
+    from query_api.opensearch import OpenSearchLimits
+
+    query = settings.query
+    return OpenSearchLimits(
+        max_execution_seconds=query.max_execution_seconds,
+        export_seconds=query.export_seconds,
+        max_result_bytes=query.max_result_bytes,
+    )
 
 
 def _org_id(catalog: FindCatalog, name: str) -> str:
