@@ -112,7 +112,7 @@ def drive_leg(world: World, system: System, leg: str, load: LoadOf) -> Result:
         used = cpu_of(processes) - cpu_before
         is_stored = system.stores == "clickhouse"
         seconds = elapsed if is_stored and not load.extra else told["seconds"]
-        lags = _lags(told["answered_at"], load.items, visible, base) if is_stored else []
+        lags = lags_by_count(told["answered_at"], load.items, visible, base) if is_stored else []
         sizes = _sizes(place, system, load.signal, base + found)
         return Result(
             system=system.name,
@@ -260,7 +260,7 @@ def _seen(place: Place, system: System, load: LoadOf) -> Iterator[list[tuple[flo
             watcher.join()
 
 
-def _lags(answered_at: list[float], items: int, seen: list[tuple[float, int]], base: int) -> list[float]:
+def lags_by_count(answered_at: list[float], items: int, seen: list[tuple[float, int]], base: int) -> list[float]:
     """From each acknowledgement until so many rows were visible: by count, as if rows came in the order of answers."""
     lags, place = [], 0
     for number, at in enumerate(sorted(answered_at), 1):

@@ -2,10 +2,11 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from bridge.admin import Check
 from bridge.errors import SettingsInvalid
@@ -26,8 +27,13 @@ from query_api.limits import ANSWERS_BYTES, BODIES_BYTES, Gate, Rates, Room
 from query_api.page import add_page
 from query_api.routes import LOGS_ADAPTER, MAIN, TRACING_ADAPTER
 from query_api.serving import serve
-from query_api.tenant import Grant
+from query_api.sides import Side
+from query_api.storage import StorageProvider
+from query_api.tenant import Grant, Tenant
 from query_api.watermark import Watermark
+
+if TYPE_CHECKING:
+    from query_api.opensearch import OpenSearchLimits
 
 KINDS: Final = ("organization", "project", "component")
 FindCatalog = Callable[[], Catalog | None]
@@ -59,17 +65,66 @@ async def open_query(settings: Settings, catalog: FindCatalog, metrics: Metrics)
     """Serve until the block is left. Raises `OSError` or `SettingsInvalid` if it cannot start."""
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
-        storage = ClickHouseStorage(
-            await stack.enter_async_context(_open_asker(settings)), settings.clickhouse.database, _limits(settings)
-        )
+        storage, report = await _open_storage(stack, settings, catalog, metrics)
         watermark = Watermark(storage)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(watermark.watch(stop), name="watermark")
         stack.callback(stop.set)
-        api = Api(storage, _rules(settings), watermark.current)
+        api = Api(storage, _rules(settings), watermark.current, dual_report=report)
         guards = await _open_guards(stack, settings, catalog)
         ports = await _listen(stack, settings, api, guards, metrics)
         yield QueryRole(ports, watermark)
+
+
+async def _open_storage(
+    stack: AsyncExitStack, settings: Settings, catalog: FindCatalog, metrics: Metrics
+) -> tuple[StorageProvider, Callable[[Tenant], Mapping[str, Any]] | None]:
+    """What answers questions: one store, or both as one with a report of how far they agree."""
+    dual = settings.query.dual
+    if dual is None:
+        return await stack.enter_async_context(open_side(Side(settings.query.storage), settings)), None
+    from bridge.assembly_dual import open_dual
+
+    known = partial(_org_id, catalog)
+    opened = open_dual(settings, dual, lambda side: open_side(side, settings), known, metrics)
+    both = await stack.enter_async_context(opened)
+    return both.storage, both.report
+
+
+@asynccontextmanager
+async def open_side(side: Side, settings: Settings) -> AsyncIterator[StorageProvider]:
+    """One store, to be read until the block is left."""
+    if side is Side.OPENSEARCH:
+        from bridge.assembly_opensearch import opensearch_layout, opensearch_settings
+        from bridge.opensearch import open_opensearch
+        from query_api.opensearch import OpenSearchStorage
+
+        limits = _opensearch_limits(settings)
+        longest_seconds = max(limits.max_execution_seconds, limits.export_seconds) + SPARE_SECONDS
+        told = replace(opensearch_settings(settings), request_timeout_seconds=longest_seconds)
+        async with open_opensearch(told) as client:
+            yield OpenSearchStorage(client, opensearch_layout(settings), limits)
+        return
+    async with _open_asker(settings) as asker:
+        yield ClickHouseStorage(asker, settings.clickhouse.database, _limits(settings))
+
+
+def _opensearch_limits(settings: Settings) -> "OpenSearchLimits":
+    from query_api.opensearch import OpenSearchLimits
+
+    query = settings.query
+    return OpenSearchLimits(
+        max_execution_seconds=query.max_execution_seconds,
+        export_seconds=query.export_seconds,
+        max_result_bytes=query.max_result_bytes,
+    )
+
+
+def _org_id(catalog: FindCatalog, name: str) -> str:
+    """The id of an organisation by its name, as the catalog has it now; what it does not know stays as it is."""
+    known = catalog()
+    named = known.find(KINDS[0], name) if known is not None and name else None
+    return named.id if named is not None else name
 
 
 async def _open_guards(stack: AsyncExitStack, settings: Settings, catalog: FindCatalog) -> Guards:

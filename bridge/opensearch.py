@@ -3,6 +3,8 @@
 opensearch-py's async transport does the talking (pool of hosts, TLS, a user); what a call means is the callers'.
 """
 
+import io
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from opensearchpy import AsyncOpenSearch, TransportError
+from opensearchpy import AIOHttpConnection, AsyncOpenSearch, TransportError
 from opensearchpy.exceptions import ConnectionError as NoAnswer
 from opensearchpy.exceptions import ConnectionTimeout, OpenSearchException, SerializationError
 
 Json = dict[str, Any]
 NDJSON = {"Content-Type": "application/x-ndjson"}
 JSON = {"Content-Type": "application/json"}
+# It writes a line a call, with URLs and at DEBUG with documents; what fails is told by who calls.
+logging.getLogger("opensearch").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ async def open_opensearch(settings: OpenSearchSettings) -> AsyncIterator["OpenSe
         "max_retries": len(settings.hosts) - 1,  # another host; trying again is the callers', with their metrics
         "retry_on_status": (),
         "http_compress": False,
+        "connection_class": _Connection,
     }
     if any(host.startswith("https") for host in settings.hosts):
         options |= {"verify_certs": settings.verify, "ssl_show_warn": False}
@@ -81,6 +86,16 @@ async def open_opensearch(settings: OpenSearchSettings) -> AsyncIterator["OpenSe
         yield OpenSearch(client)
     finally:
         await client.close()
+
+
+class _Connection(AIOHttpConnection):
+    """Sends large bodies in pieces, as aiohttp wants them; a stream is made for each attempt, which reads it up."""
+
+    async def perform_request(
+        self, method: str, url: str, params: Any = None, body: bytes | None = None, *args: Any, **kwargs: Any
+    ) -> Any:
+        stream = io.BytesIO(body) if body is not None else None
+        return await super().perform_request(method, url, params, stream, *args, **kwargs)  # type: ignore[arg-type]
 
 
 class OpenSearch:

@@ -17,9 +17,7 @@ from bridge.model import Origin, Partition, ReadRecord, Record, Run, Signal
 AcceptForeign = Callable[[Record], Sequence[Record]]
 
 # ClickHouse names a column, OpenSearch a field, in one of several sentences
-_COLUMN = re.compile(
-    r"""(?:[Cc]olumn[: ]+[`']?|(?:parse field|object mapping(?: for)?) \[|in field=")([@A-Za-z_][\w.@/-]*)"""
-)
+_COLUMN = re.compile(r"""(?:[Cc]olumn[: ]+[`']?|(?:parse field|mapping(?: for)?) \[|in field=")([@A-Za-z_][\w.@/-]*)""")
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,6 +228,39 @@ class Metrics:
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
         )
         self.connection_errors = counter("telemetry_clickstack_connection_errors", "Failed connections to the store.")
+        self.dual_questions = counter(
+            "bridge_dual_questions",
+            "Dual read: questions that a store was asked, as the one that answers (primary) or to compare (secondary).",
+            "org",
+            "store",
+            "role",
+        )
+        self.dual_comparisons = counter("bridge_dual_comparisons", "Answers of both stores that were compared.", "org")
+        self.dual_mismatches = counter(
+            "bridge_dual_mismatches", "Differences: count, missing, extra, field, order.", "org", "kind"
+        )
+        self.dual_drift_ratio = gauge(
+            "bridge_dual_drift_ratio", "Comparisons that found a difference, of those of drift_seconds.", "org"
+        )
+        self.dual_secondary_errors = counter(
+            "bridge_dual_secondary_errors", "Questions that the second store has not answered.", "org", "reason"
+        )
+        self.dual_not_compared = counter(
+            "bridge_dual_not_compared", "Answers that were drawn to be compared, and were not.", "org", "reason"
+        )
+        self.dual_switches = counter(
+            "bridge_dual_switches",
+            "Changes of a route seen: by an operator, or back by itself (errors, slow, unhealthy, drift).",
+            "org",
+            "trigger",
+        )
+        self.dual_primary = gauge(
+            "bridge_dual_primary", "1 for the store that an organisation's route names.", "org", "store"
+        )
+        self.dual_store_answers = gauge("bridge_dual_store_answers", "1 while the store answers.", "store")
+        self.dual_route_failures = counter(
+            "bridge_dual_route_failures", "Times that the routes could not be read or written."
+        )
 
 
 class JsonFormatter(logging.Formatter):

@@ -43,12 +43,14 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """`complete_until`: by signal, unix nanoseconds; asked before a question, so that it holds for its answer."""
+    """`complete_until`: by signal, unix nanoseconds; asked before a question, so that it holds for its answer.
+    `dual_report`: where two stores are asked, what is told of that."""
 
     storage: StorageProvider
     rules: Rules
     complete_until: Callable[[], Mapping[str, int]] = dict
     clock_seconds: Callable[[], float] = time.time
+    dual_report: Callable[[Tenant], Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from aiohttp import web
 from multidict import CIMultiDict
 
+from query_api import request_ids
 from query_api.api import HEADERS, WRITE_SECONDS, Api, BrokenOff, Exchange, Route, until_header
 from query_api.auth.cors import cors_answer
 from query_api.errors import QueryError, StoreFailed, StoreUnavailable, TooManyRequests
@@ -106,6 +107,7 @@ def _around(guards: Guards, observe: Observes) -> Any:
         cors = cors_answer(request.method, request.headers, guards.allowed_origins)
         request[_RECORD] = record
         request[HEADERS] = {"X-Request-Id": _request_id(request), **COMMON, **cors.headers}
+        request_ids.CURRENT.set(request[HEADERS]["X-Request-Id"])
         request.app.get(SILENT, set()).discard(request.protocol)
         status = 0
         try:

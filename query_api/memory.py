@@ -4,8 +4,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from bridge.fields import has_label, value_of
-from query_api.phrases import contains
+from query_api.matching import is_within, log_matches
 from query_api.scoping import Asked, asked_of
 from query_api.storage import (
     Freshness,
@@ -42,7 +41,7 @@ class MemoryStorage:
     async def logs(self, tenant: Tenant, query: LogQuery) -> LogPage:
         places = self._places(tenant, asked_of(query))
         readable = [row for row in self.log_rows if _may_read(tenant, row) and places.have(row)]
-        found = [row for row in readable if _log_matches(row, query)]
+        found = [row for row in readable if log_matches(row, query)]
         found.sort(key=lambda row: row.position, reverse=query.is_descending)
         rows, cursor = found, query.cursor
         if cursor is not None:
@@ -71,7 +70,7 @@ class MemoryStorage:
             for span in self._readable_spans(tenant)
             if span.trace_id == query.trace_id
             and places.have(span)
-            and _is_within(span.start_unix_nano, query.start_unix_nano, query.end_unix_nano)
+            and is_within(span.start_unix_nano, query.start_unix_nano, query.end_unix_nano)
         ]
         return self._span_page(found, query.limit, is_descending=query.is_descending)
 
@@ -186,10 +185,6 @@ def _time(row: Item) -> int:
     return row.position.time_unix_nano if isinstance(row, LogRow) else row.start_unix_nano
 
 
-def _is_within(at: int, start: int | None, end: int | None) -> bool:
-    return (start is None or at >= start) and (end is None or at <= end)
-
-
 def _is_named(row: Item, asked: Asked) -> bool:
     """Names and ids are both taken; what is empty is not asked for."""
     wanted = ((asked.organization,), (asked.project,), asked.components, (asked.environment,))
@@ -198,46 +193,6 @@ def _is_named(row: Item, asked: Asked) -> bool:
     return all(
         not any(want) or known in want or name in want for want, known, name in zip(wanted, ids, names, strict=True)
     )
-
-
-def _log_matches(row: LogRow, query: LogQuery) -> bool:
-    return (
-        _is_within(row.position.time_unix_nano, query.start_unix_nano, query.end_unix_nano)
-        and (not query.levels or row.level in query.levels)
-        and contains(row.body, query.phrase)
-        and _fields_match(row, query)
-        and all(has_label(row.resource, key, value) for key, value in query.labels)
-        and _gateway_matches(row, query)
-    )
-
-
-def _fields_match(row: LogRow, query: LogQuery) -> bool:
-    def has(name: str) -> str:
-        return value_of(name, row.resource, row.attributes)
-
-    return (
-        (not query.namespace or has("namespace") == query.namespace)
-        and (not query.build_id or has("build_id") == query.build_id)
-        and (not query.build_uuid or has("build_uuid") == query.build_uuid)
-        and (not query.is_build or has("target").lower() == "build")
-        and (
-            not (query.versions or query.version_ids)
-            or has("version") in query.versions
-            or has("version_id") in query.version_ids
-        )
-    )
-
-
-def _gateway_matches(row: LogRow, query: LogQuery) -> bool:
-    def has(name: str) -> str:
-        return value_of(name, row.resource, row.attributes)
-
-    hosts = not query.vhosts or any(has("vhost") == host or f'"gwHost":"{host}"' in row.body for host in query.vhosts)
-    apis = not query.apis or any(
-        (has("api_id") == api and version in ("", has("api_version"))) or f'"apiUuid":"{api}"' in row.body
-        for api, version in query.apis
-    )
-    return hosts and apis
 
 
 def _place(row: Item) -> Place:

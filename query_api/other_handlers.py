@@ -10,7 +10,7 @@ from bridge.rfc3339 import format_time
 from query_api.api import Exchange
 from query_api.costs import CostRow, Month, cost_rows, month_bounds, tenant_costs
 from query_api.costs_report import cost_csv, cost_json
-from query_api.errors import InvalidRequest, NotAllowed, StoreUnavailable
+from query_api.errors import InvalidRequest, NotAllowed, NotFound, StoreUnavailable
 from query_api.links import link
 from query_api.links_verify import Verified, verify
 from query_api.render import json_bytes
@@ -118,6 +118,13 @@ def _place(place: Place) -> dict[str, str]:
         "serviceName": place.service,
         "lastSeen": format_time(place.last_seen_unix_nano),
     }
+
+
+async def dual_report(exchange: Exchange) -> web.StreamResponse:
+    """GET /api/dual-read/report"""
+    if exchange.api.dual_report is None:
+        raise NotFound("one store alone is asked here (query.dual is not set)")
+    return exchange.answer(exchange.api.dual_report(exchange.tenant))
 
 
 async def freshness(exchange: Exchange) -> web.StreamResponse:

@@ -7,6 +7,7 @@ from query_api import log_handlers, log_params, other_handlers, schemas, trace_h
 from query_api.api import Parameter, Route
 from query_api.body import Member
 from query_api.costs import MONTHS
+from query_api.dual_report import SCHEMA as DUAL_REPORT
 from query_api.tenant import Action
 
 LINK: Final = (
@@ -178,6 +179,17 @@ OWN: Final = (
         "By organisation and signal: until when everything received can be read.",
         failure="Failed to retrieve freshness",
         answer=schemas.FRESHNESS,
+    ),
+    Route(
+        "dual read report",
+        "GET",
+        "/api/dual-read/report",
+        other_handlers.dual_report,
+        Action.LOGS,
+        "By organisation: which store answers, and how far the two agree (404 where one store alone is asked).",
+        failure="Failed to report on the dual read",
+        answer=DUAL_REPORT,
+        is_heavy=False,
     ),
 )
 # Generation C (contract 1.12.3, 1.12.5), on the main port with credentials, and as adapters on ports of their own.

@@ -107,15 +107,28 @@ def _named(error: Refused, what: str) -> SinkUnavailable:
 def additions(wanted: Mapping[str, Any], found: Mapping[str, Any], above: str = "") -> Json:
     """Properties to add to `found`, so that it has what `wanted` has; both as in a mapping. Raises `FieldConflict`.
 
-    Types may differ, as `date` for `date_nanos`, except in what is our own.
+    Types may differ, as `date` for `date_nanos`, except in what is our own. Nothing is added that would keep documents
+    of others from being indexed.
     """
     added: Json = {}
     for name, field in wanted.items():
         there = found.get(name)
-        more = field if there is None else _missing(field, there, f"{above}{name}")
+        path = f"{above}{name}"
+        more = _new(field, path) if there is None else _missing(field, there, path)
         if more is not None:
             added[name] = more
     return added
+
+
+def _new(wanted: Json, path: str) -> Json | None:
+    if path.split(".")[0] == OWN:
+        return wanted
+    if wanted.get("enabled") is False:
+        return None
+    if "properties" not in wanted:
+        return wanted
+    inner = {name: _new(field, f"{path}.{name}") for name, field in wanted["properties"].items()}
+    return {"properties": {name: field for name, field in inner.items() if field is not None}}
 
 
 def _missing(wanted: Json, found: Json, path: str) -> Json | None:

@@ -1,18 +1,24 @@
 """Several roles of `headrace` as processes, on one Kafka and one ClickHouse, with topics and tables of their own."""
 
+import json
 import subprocess
 import sys
 import time
+import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import clickhouse_connect
 
+from bridge.documents import text_at
+from bridge.model import Signal
 from tests.kafka_service import KafkaBroker
+from tests.opensearch_service import OpenSearchNode
 from tests.processes import inherited_environ
 from tests.program import Program
 from tests.services import ClickHouseServer
@@ -31,6 +37,7 @@ class Fleet:
     name: str
     receivers: list[Program] = field(default_factory=list)
     delivers: list[Program] = field(default_factory=list)
+    shadows: list[Program] = field(default_factory=list)
     extra: dict[str, str] = field(default_factory=dict)
     began: float = field(default_factory=time.time)
     store_port: int = 0
@@ -40,6 +47,10 @@ class Fleet:
             "HEADRACE_KAFKA__BOOTSTRAP_SERVERS": f'["{self.broker.address}"]',
             "HEADRACE_KAFKA__TOPIC_PREFIX": f"{self.name}-",
             "HEADRACE_KAFKA__GROUP_ID": f"{self.name}-deliver",
+            "HEADRACE_OPENSEARCH__GROUP_ID": f"{self.name}-shadow",
+            "HEADRACE_OPENSEARCH__LOGS_PREFIX": f"{self.name}-logs-",
+            "HEADRACE_OPENSEARCH__SPANS_PREFIX": f"{self.name}-spans-",
+            "HEADRACE_OPENSEARCH__NUMBER_OF_REPLICAS": "0",
             "HEADRACE_KAFKA__PARTITIONS": "4",
             "HEADRACE_KAFKA__SESSION_TIMEOUT_MS": "6000",
             "HEADRACE_KAFKA__REPLICATION_FACTOR": "1",
@@ -60,8 +71,8 @@ class Fleet:
 
     def add(self, role: str) -> Program:
         """One more process, spawned."""
-        team = self.receivers if role == "receive" else self.delivers
-        folder = self.directory / f"{role}-{len(team)}"
+        team = {"receive": self.receivers, "deliver": self.delivers}.get(role, self.shadows)
+        folder = self.directory / f"{role.replace(' ', '')}-{len(team)}"
         folder.mkdir(parents=True)
         program = Program(folder, self.settings(), role)
         team.append(program)
@@ -70,7 +81,7 @@ class Fleet:
 
     @property
     def programs(self) -> list[Program]:
-        return [*self.receivers, *self.delivers]
+        return [*self.receivers, *self.delivers, *self.shadows]
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command of `headrace` with the fleet's settings."""
@@ -90,10 +101,10 @@ class Fleet:
                 raise RuntimeError(f"not {what} after {seconds:g} s\n{outputs}")
             time.sleep(0.1)
 
-    def is_drained(self) -> bool:
-        """Every partition has an owner here, and none has lag."""
+    def is_drained(self, team: list[Program] | None = None) -> bool:
+        """Every partition has an owner among the delivers, or that team, and none has lag."""
         try:
-            lags = [line for program in self.delivers for line in _samples(program, "bridge_log_lag_records{")]
+            lags = [line for program in team or self.delivers for line in _samples(program, "bridge_log_lag_records{")]
         except OSError:
             return False
         wanted = 2 * int(self.settings()["HEADRACE_KAFKA__PARTITIONS"])
@@ -125,6 +136,37 @@ def fleet(directory: Path, broker: KafkaBroker, server: ClickHouseServer, name: 
         yield made
     finally:
         made.kill()
+
+
+SHADOW: Final = "deliver --sink opensearch"
+
+
+class Documents:
+    """What a node of OpenSearch holds of a fleet."""
+
+    def __init__(self, node: OpenSearchNode, name: str) -> None:
+        self._node, self._name = node, name
+
+    def counts(self, signal: Signal) -> Counter[str]:
+        """How often each id of an item is there."""
+        field = "headrace.row.SpanId" if signal is Signal.LOGS else "spanId"
+        return Counter(str(text_at(hit["_source"], *field.split("."))) for hit in self._hits(signal, field))
+
+    def _hits(self, signal: Signal, field: str) -> Iterator[dict[str, Any]]:
+        index = f"{self._name}-{'logs' if signal is Signal.LOGS else 'spans'}-*"
+        self._call("POST", f"/{index}/_refresh", None)
+        body = {"size": 10_000, "_source": [field], "sort": ["_doc"]}
+        answer = self._call("POST", f"/{index}/_search?scroll=1m", body)
+        while answer["hits"]["hits"]:
+            yield from answer["hits"]["hits"]
+            answer = self._call("POST", "/_search/scroll", {"scroll": "1m", "scroll_id": answer["_scroll_id"]})
+
+    def _call(self, method: str, path: str, body: object) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self._node.url}{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
 
 
 class Tables:
@@ -170,6 +212,9 @@ class Tables:
     def one(self, sql: str) -> Any:
         """The only value of a query."""
         return self._client.query(sql).result_rows[0][0]
+
+    def rows(self, table: str) -> int:
+        return int(self.one(f"SELECT count() FROM {self.database}.{table}"))
 
     def counts(self, table: str) -> dict[str, int]:
         """How often each id is there."""

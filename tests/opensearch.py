@@ -43,7 +43,8 @@ class OpenedOpenSearch:
         while hits := page["hits"]["hits"]:
             found += [hit["_source"] for hit in hits]
             page = await self.client.call("POST", "/_search/scroll", {"scroll": "1m", "scroll_id": page["_scroll_id"]})
-        await self.client.call("DELETE", "/_search/scroll", {"scroll_id": [page["_scroll_id"]]})
+        if "_scroll_id" in page:  # without an index there is none
+            await self.client.call("DELETE", "/_search/scroll", {"scroll_id": [page["_scroll_id"]]})
         return found
 
     async def ids(self, signal: Signal) -> list[str]:

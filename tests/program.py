@@ -27,7 +27,7 @@ def free_port() -> int:
 
 @dataclass(slots=True)
 class Program:
-    """A role of `headrace` that can be killed and started again on the same data and the same ports.
+    """A role of `headrace`, with its arguments, that can be killed and started again on the same data and ports.
 
     `crash_at` makes it kill itself at a step (tests/crash_at.py).
     """
@@ -64,7 +64,8 @@ class Program:
 
     def spawn(self) -> None:
         with self.log_path.open("ab") as log:
-            command = ["tests.crash_at", self.crash_at, self.role] if self.crash_at else ["bridge", self.role]
+            role = self.role.split()
+            command = ["tests.crash_at", self.crash_at, *role] if self.crash_at else ["bridge", *role]
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *command], env=self.environ(), stdout=log, stderr=log
             )

@@ -82,8 +82,9 @@ async def serving(
     has_page: bool = False,
     **guards: Any,
 ) -> AsyncIterator[Served]:
-    """All three listeners, as `bridge.assembly_query` opens them. `guards`: the rest of `Guards`."""
-    api = Api(storage, rules or Rules(), lambda: until or {})
+    """All three listeners, as `bridge.assembly_query` opens them. `guards`: the rest of `Guards`, and `dual_report`."""
+    dual_report = guards.pop("dual_report", None)
+    api = Api(storage, rules or Rules(), lambda: until or {}, dual_report=dual_report)
     guard = Guards(callers or LocalCallers(), rates or Rates(10_000), gate or Gate(12, 5.0), **guards)
     async with AsyncExitStack() as stack:
         served = Served(await stack.enter_async_context(aiohttp.ClientSession(auto_decompress=False)))

@@ -21,7 +21,7 @@ LONG = {
 WIDE = {
     "bridge/deliver.py:__init__": "the parts of a lane are given to it, not looked up",
 }
-KAFKA_PARTS = ("appender", "client", "connection", "consumer", "gather", "letters", "reader", "zstd")
+KAFKA_PARTS = ("appender", "client", "connection", "consumer", "gather", "lag", "letters", "reader", "zstd")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 

@@ -65,7 +65,8 @@ class Validation:
             samples += await self._sample(Signal(name), minute)
         drift = compare.overall_drift(ours, theirs)
         faults = compare.faults(samples, drift)
-        return _report(window, (ours, theirs), differing, samples, {"drift_ratio": drift, "faults": faults})
+        told = {"drift_ratio": drift, "faults": faults, "is_filtered": bool(self.sampling.organizations)}
+        return _report(window, (ours, theirs), differing, samples, told | {"trace_ratio": self.sampling.trace_ratio})
 
     async def _opensearch_counts(self, signal: Signal, window: Window) -> dict[compare.Cell, int]:
         source, start, end = self._source(signal), window.start_unix_milli, window.end_unix_milli
@@ -134,7 +135,7 @@ def _report(
         "from": _time(window.start_unix_milli / 1000),
         "to": _time(window.end_unix_milli / 1000),
         "signals": [str(signal) for signal in window.signals],
-        "orgs": sorted({org for _, org, _ in cells}),
+        "organizations": sorted({org for _, org, _ in cells}),
         "opensearch_rows": sum(counts[0].values()),
         "clickhouse_rows": sum(counts[1].values()),
         "compared_cells": len(cells),

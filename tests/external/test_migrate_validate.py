@@ -66,7 +66,7 @@ def test_equal_stores_pass_with_a_report_that_is_kept_and_sealed(stores: Migrati
     assert report["passed"] is True
     assert (report["opensearch_rows"], report["clickhouse_rows"], report["sampled_rows"]) == (600, 600, 600)
     assert (report["differences"], report["failed_samples"], report["faults"]) == ([], [], [])
-    assert report["orgs"] == ["org0", "org1"]
+    assert report["organizations"] == ["org0", "org1"]
     kept = stores.state.latest(Kind.REPORT)[report["id"]].value
     assert kept == report
     assert is_genuine(kept, None)

@@ -1,0 +1,81 @@
+"""What a validation's report proves, of whom and of which time: read from the state's `report` events. Pure.
+
+Of the report these fields are read: `passed`, `from` and `to` (RFC 3339, `to` is not in it), `organizations` (those
+that were compared), `is_filtered` (whether others were left out on purpose), `signals`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bridge.migration.report import is_genuine
+from bridge.migration.state import EVERYONE, Event
+from bridge.model import OTLP_SIGNALS, Signal
+from bridge.rfc3339 import format_time, unix_nano_of
+
+MAX_AGE_SECONDS: Final = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """`orgs` is None if nobody was left out."""
+
+    id: str
+    at_unix_nano: int
+    is_passing: bool
+    is_genuine: bool
+    start_unix_nano: int
+    end_unix_nano: int
+    orgs: frozenset[str] | None = None
+    signals: frozenset[Signal] = frozenset(OTLP_SIGNALS)
+
+    def is_of(self, org: str) -> bool:
+        """Whether it says something of this organisation; of `EVERYONE` only if nobody was left out."""
+        return self.orgs is None or org in self.orgs
+
+    def covers(self, signal: Signal, start_unix_nano: int, end_unix_nano: int) -> bool:
+        """Whether all of this time was compared."""
+        is_inside = self.start_unix_nano <= start_unix_nano and end_unix_nano <= self.end_unix_nano
+        return signal in self.signals and is_inside
+
+    def age_seconds(self, now_unix_nano: int) -> int:
+        return (now_unix_nano - self.at_unix_nano) // 10**9
+
+
+def proof_of(event: Event, key: bytes | None) -> Proof:
+    """From what `migrate validate` has kept; what cannot be read proves nothing."""
+    value = event.value
+    try:
+        start, end = unix_nano_of(str(value["from"])), unix_nano_of(str(value["to"]))
+        orgs = frozenset(map(str, value.get("organizations", ()))) if value.get("is_filtered") else None
+        signals = frozenset(Signal(str(each)) for each in value.get("signals", OTLP_SIGNALS))
+        passed = value.get("passed") is True
+    except (KeyError, ValueError, TypeError):
+        return Proof(event.key, event.at_unix_nano, False, False, 0, 0)
+    return Proof(event.key, event.at_unix_nano, passed, is_genuine(value, key), start, end, orgs, signals)
+
+
+def why_not(proofs: Iterable[Proof], org: str, now_unix_nano: int) -> str:
+    """Why nothing proves that the stores agree on this organisation; empty if the newest report of it does."""
+    whom = "all organisations" if org == EVERYONE else f"the organisation {org}"
+    about = [proof for proof in proofs if proof.is_of(org)]
+    if not about:
+        return f"there is no report of {whom}"
+    newest = max(about, key=lambda proof: proof.at_unix_nano)
+    at = format_time(newest.at_unix_nano // 10**9 * 10**9)
+    if not newest.is_genuine:
+        return f"the report {newest.id} of {at} was changed, or sealed with another migration.signing_key_file"
+    if not newest.is_passing:
+        return f"the newest report of {whom}, {newest.id} of {at}, did not pass"
+    if (age := newest.age_seconds(now_unix_nano)) > MAX_AGE_SECONDS:
+        return f"the newest report of {whom}, {newest.id} of {at}, is {age / 3600:.1f} h old; 24 h is the limit"
+    return ""
+
+
+def valid(proofs: Sequence[Proof], now_unix_nano: int) -> list[Proof]:
+    """Those that count now."""
+    return [
+        proof
+        for proof in proofs
+        if proof.is_genuine and proof.is_passing and proof.age_seconds(now_unix_nano) <= MAX_AGE_SECONDS
+    ]
