@@ -135,7 +135,7 @@ def _report(
         "from": _time(window.start_unix_milli / 1000),
         "to": _time(window.end_unix_milli / 1000),
         "signals": [str(signal) for signal in window.signals],
-        "organizations": sorted({org for _, org, _ in cells}),
+        "organizations": sorted({org for _, org, _ in cells if org}),
         "opensearch_rows": sum(counts[0].values()),
         "clickhouse_rows": sum(counts[1].values()),
         "compared_cells": len(cells),

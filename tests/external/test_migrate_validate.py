@@ -216,7 +216,7 @@ def test_names_become_the_catalogs_ids_and_others_are_in_the_way(
             ]
             window = ("--from", "2024-04-04T10:00Z", "--to", "2024-04-04T10:05Z", "--json")
             report = json.loads(stores.command("validate", *window).out)
-            assert (report["passed"], report["orgs"], report["sampled_rows"]) == (True, ["uid-of-acme"], 60)
+            assert (report["passed"], report["organizations"], report["sampled_rows"]) == (True, ["uid-of-acme"], 60)
             late = stores.command("validate", "--from", "2024-04-04T10:00Z", "--to", "2024-04-04T10:31Z")
             assert late.status == 1
             assert "organization_not_allowed" in late.out
