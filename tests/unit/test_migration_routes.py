@@ -86,7 +86,7 @@ def test_a_report_of_everyone_is_one_of_each() -> None:
     sampled = [proof_of(report(orgs=["org1"]), None, is_sampled=True)]
     assert cut_over(OLD, WANTED, sampled, NOW).percent == 5
     for partial in (some, sampled):
-        with pytest.raises(Refusal, match="no report of all organisations .opensearch.sample leaves"):
+        with pytest.raises(Refusal, match=r"no report of all organisations \(opensearch\.sample leaves"):
             cut_over(OLD, everyone, partial, NOW)
 
 
