@@ -75,8 +75,9 @@ def signing_key(settings: Settings) -> bytes | None:
 
 def proofs(settings: Settings, state: State) -> list[Proof]:
     """What the kept reports prove."""
-    key = signing_key(settings)
-    return [proof_of(event, key) for event in state.latest(Kind.REPORT).values()]
+    key, sample = signing_key(settings), settings.opensearch.sample
+    is_sampled = bool(sample.organizations) or sample.trace_ratio < 1
+    return [proof_of(event, key, is_sampled=is_sampled) for event in state.latest(Kind.REPORT).values()]
 
 
 def now() -> int:

@@ -48,10 +48,10 @@ async def _run(settings: "Settings", names: list[str], *, is_confirmed: bool) ->
             facts = await _facts(settings, connection, opensearch, chosen, is_confirmed=is_confirmed)
             missing = unmet(facts, now())
             _print_plan(settings, facts, chosen)
-            _print_missing(missing)
             if not chosen.indices and not chosen.refused:
                 print("there is nothing to delete")
                 return 0
+            _print_missing(missing)
             if [each for each in missing if each.rule != "flag"]:
                 print("nothing was deleted")
                 return 1

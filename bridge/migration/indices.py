@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from bridge.documents import Layout
+from bridge.migration.refusal import Refusal
 from bridge.model import OTLP_SIGNALS, Signal
 from bridge.opensearch import OpenSearch, Refused
 from bridge.rfc3339 import SECOND
@@ -71,7 +72,10 @@ async def all_indices(opensearch: OpenSearch, layout: Layout) -> list[Index]:
 
 
 async def find(opensearch: OpenSearch, layout: Layout, path: str) -> list[Index]:
-    """What the pattern or exact name means now; empty if there is none. An alias gives the indices behind it."""
+    """What the pattern or exact name means now; empty if there is none. An alias gives the indices behind it.
+
+    Raises `Refusal` if shards of one are missing, and the client's errors.
+    """
     shown = {"expand_wildcards": "all", "filter_path": "*.settings.index.uuid"}
     try:
         there = await opensearch.call("GET", f"/{path}/_settings", params=shown)
@@ -82,8 +86,17 @@ async def find(opensearch: OpenSearch, layout: Layout, path: str) -> list[Index]
     uuids = {name: str(value["settings"]["index"]["uuid"]) for name, value in there.items()}
     if not uuids:
         return []
+    await _check_whole(opensearch, path)
     counted = await _counted(opensearch, path)
     return [_index(layout, name, uuid, counted.get(name)) for name, uuid in sorted(uuids.items())]
+
+
+async def _check_whole(opensearch: OpenSearch, path: str) -> None:
+    """Raises `Refusal` if an index has lost shards: then it cannot be said what is in it, only waited for."""
+    health = await opensearch.call("GET", f"/_cluster/health/{path}", params={"level": "indices"})
+    red = [name for name, told in health.get("indices", {}).items() if told["status"] == "red"]
+    if red:
+        raise Refusal(f"shards of {', '.join(sorted(red))} are missing (GET /_cluster/allocation/explain): mend that")
 
 
 async def _counted(opensearch: OpenSearch, path: str) -> dict[str, tuple[int, int, int]]:

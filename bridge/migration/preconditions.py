@@ -106,7 +106,7 @@ def _report(facts: Facts, now_unix_nano: int) -> Iterator[Unmet]:
     if missing := why_not(facts.proofs, EVERYONE, now_unix_nano):
         yield Unmet("report", missing, do)
         return
-    proofs = [proof for proof in valid(facts.proofs, now_unix_nano) if proof.orgs is None]
+    proofs = [proof for proof in valid(facts.proofs, now_unix_nano) if proof.is_whole]
     bare = [index.name for index in facts.indices if index.day is not None and not _is_covered(index, proofs)]
     if bare:
         yield Unmet("report", f"no passing report of the last 24 h covers the whole day of {_some(bare)}", do)

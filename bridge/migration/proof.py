@@ -1,10 +1,10 @@
 """What a validation's report proves, of whom and of which time: read from the state's `report` events. Pure.
 
-Of the report these fields are read: `passed`, `from` and `to` (RFC 3339, `to` is not in it), `organizations` (those
-that were compared), `is_filtered` (whether others were left out on purpose), `signals`.
+Of the report these fields are read: `passed`, `from` and `to` (RFC 3339, `to` is not in it), `orgs` (those that had
+rows), `signals`, and `is_filtered` (whether rows were left out on purpose, as by opensearch.sample).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,7 +18,7 @@ MAX_AGE_SECONDS: Final = 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """`orgs` is None if nobody was left out."""
+    """`orgs` had rows in it, None: not told. `is_whole`: no organisation and no row was left out."""
 
     id: str
     at_unix_nano: int
@@ -28,10 +28,11 @@ class Proof:
     end_unix_nano: int
     orgs: frozenset[str] | None = None
     signals: frozenset[Signal] = frozenset(OTLP_SIGNALS)
+    is_whole: bool = True
 
     def is_of(self, org: str) -> bool:
-        """Whether it says something of this organisation; of `EVERYONE` only if nobody was left out."""
-        return self.orgs is None or org in self.orgs
+        """Whether it says something of this organisation; of `EVERYONE` only if nothing was left out."""
+        return self.is_whole if org == EVERYONE else self.orgs is None or org in self.orgs
 
     def covers(self, signal: Signal, start_unix_nano: int, end_unix_nano: int) -> bool:
         """Whether all of this time was compared."""
@@ -42,25 +43,30 @@ class Proof:
         return (now_unix_nano - self.at_unix_nano) // 10**9
 
 
-def proof_of(event: Event, key: bytes | None) -> Proof:
-    """From what `migrate validate` has kept; what cannot be read proves nothing."""
+def proof_of(event: Event, key: bytes | None, *, is_sampled: bool = False) -> Proof:
+    """From what `migrate validate` has kept; what cannot be read proves nothing.
+
+    `is_sampled`: the shadow is a partial one, so that no report can be of everything.
+    """
     value = event.value
     try:
         start, end = unix_nano_of(str(value["from"])), unix_nano_of(str(value["to"]))
-        orgs = frozenset(map(str, value.get("organizations", ()))) if value.get("is_filtered") else None
+        orgs = frozenset(map(str, value["orgs"])) if "orgs" in value else None
+        is_whole = not is_sampled and not value.get("is_filtered")
         signals = frozenset(Signal(str(each)) for each in value.get("signals", OTLP_SIGNALS))
         passed = value.get("passed") is True
     except (KeyError, ValueError, TypeError):
         return Proof(event.key, event.at_unix_nano, False, False, 0, 0)
-    return Proof(event.key, event.at_unix_nano, passed, is_genuine(value, key), start, end, orgs, signals)
+    return Proof(event.key, event.at_unix_nano, passed, is_genuine(value, key), start, end, orgs, signals, is_whole)
 
 
-def why_not(proofs: Iterable[Proof], org: str, now_unix_nano: int) -> str:
+def why_not(proofs: Sequence[Proof], org: str, now_unix_nano: int) -> str:
     """Why nothing proves that the stores agree on this organisation; empty if the newest report of it does."""
     whom = "all organisations" if org == EVERYONE else f"the organisation {org}"
     about = [proof for proof in proofs if proof.is_of(org)]
     if not about:
-        return f"there is no report of {whom}"
+        partial = " (opensearch.sample leaves some of them out)" if any(not proof.is_whole for proof in proofs) else ""
+        return f"there is no report of {whom}{partial}"
     newest = max(about, key=lambda proof: proof.at_unix_nano)
     at = format_time(newest.at_unix_nano // 10**9 * 10**9)
     if not newest.is_genuine:

@@ -87,6 +87,7 @@ def test_an_index_without_its_shards_cannot_be_archived(
         here.register()
         ended = here.run("archive", "--name", "one")
         assert ended.returncode == 1, ended.stdout
+        assert f"shards of {here.index_name(days_ago(3))} are missing" in ended.stderr
         assert not [each for each in here.state.latest(Kind.ARCHIVE).values() if Archive.of(each).is_verified]
 
 

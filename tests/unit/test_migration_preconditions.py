@@ -80,7 +80,7 @@ ONE_MISSING: dict[str, tuple[str, str, Facts]] = {
     "report of one": (
         "report",
         "no report of all",
-        replace(COMPLETE, proofs=(replace(PROOF, orgs=frozenset({"org1"})),)),
+        replace(COMPLETE, proofs=(replace(PROOF, orgs=frozenset({"org1"}), is_whole=False),)),
     ),
     "report of other days": (
         "report",

@@ -58,7 +58,7 @@ def test_a_given_percentage_is_taken_as_it_is() -> None:
         ([report(b"other key")], "was changed, or sealed with another"),
         ([event(Kind.REPORT, "r1", {**sealed(REPORT, None), "note": "added"})], "was changed"),
         ([event(Kind.REPORT, "r1", {"passed": True})], "was changed"),
-        ([report(organizations=["org2"], is_filtered=True)], "there is no report of the organisation org1"),
+        ([report(orgs=["org2"])], "there is no report of the organisation org1"),
     ],
 )
 def test_a_cutover_needs_a_proof(found: list[Event], why: str) -> None:
@@ -79,12 +79,15 @@ def test_a_forced_cutover_says_so_for_ever() -> None:
 
 def test_a_report_of_everyone_is_one_of_each() -> None:
     """A report that leaves nobody out proves every organisation; one of some does not prove all."""
-    some = [proof_of(report(organizations=["org1"], is_filtered=True), None)]
+    some = [proof_of(report(orgs=["org1"], is_filtered=True), None)]
     assert cut_over(OLD, WANTED, some, NOW).percent == 5
     everyone = replace(WANTED, org=EVERYONE)
     assert cut_over(OLD, everyone, PASSING, NOW).percent == 5
-    with pytest.raises(Refusal, match="no report of all organisations"):
-        cut_over(OLD, everyone, some, NOW)
+    sampled = [proof_of(report(orgs=["org1"]), None, is_sampled=True)]
+    assert cut_over(OLD, WANTED, sampled, NOW).percent == 5
+    for partial in (some, sampled):
+        with pytest.raises(Refusal, match=r"no report of all organisations \(opensearch\.sample leaves"):
+            cut_over(OLD, everyone, partial, NOW)
 
 
 def test_going_back_needs_nothing() -> None:
