@@ -114,6 +114,7 @@ def _opensearch_limits(settings: Settings) -> "OpenSearchLimits":
 
     query = settings.query
     return OpenSearchLimits(
+        total_cap=query.total_cap,
         max_execution_seconds=query.max_execution_seconds,
         export_seconds=query.export_seconds,
         max_result_bytes=query.max_result_bytes,

@@ -96,7 +96,7 @@ class Stage:
 
     def answered_by(self, store: str) -> float:
         """How many questions a store has answered callers."""
-        return self.query.metric("bridge_dual_questions_total", side=store)
+        return self.query.metric("bridge_dual_questions_total", store=store, role="primary")
 
     def opensearch(self, method: str, path: str, body: Any = None) -> Any:
         connection = http.client.HTTPConnection("127.0.0.1", self.node.port, timeout=60)
@@ -236,7 +236,7 @@ def has_slices(stage: Stage, count: int) -> bool:
 def validate(stage: Stage) -> None:
     stage.migrate("cutover", "--org", "*", "--percent", "100", status=1)  # nothing proves anything yet
     window = ("--from", f"{PAST.day(0)}T00:00Z", "--to", f"{PAST.today}T00:00Z", "--sample", "60")
-    one = f"FROM {NAME}.otel_logs WHERE Body = '{PAST.body(77_777)}'"
+    one = f"FROM {NAME}.otel_logs WHERE Body = '{PAST.body(PAST.documents // 2 + 2)}'"
     stage.tables.run(f"CREATE TABLE {NAME}.kept ENGINE = Memory AS SELECT * {one}")
     stage.tables.run(f"DELETE {one}")
     failed = stage.migrate("validate", *window, status=1)
