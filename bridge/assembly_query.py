@@ -26,6 +26,8 @@ from query_api.limits import ANSWERS_BYTES, BODIES_BYTES, Gate, Rates, Room
 from query_api.page import add_page
 from query_api.routes import LOGS_ADAPTER, MAIN, TRACING_ADAPTER
 from query_api.serving import serve
+from query_api.sides import Side
+from query_api.storage import StorageProvider
 from query_api.tenant import Grant
 from query_api.watermark import Watermark
 
@@ -59,9 +61,7 @@ async def open_query(settings: Settings, catalog: FindCatalog, metrics: Metrics)
     """Serve until the block is left. Raises `OSError` or `SettingsInvalid` if it cannot start."""
     stop = asyncio.Event()
     async with AsyncExitStack() as stack:
-        storage = ClickHouseStorage(
-            await stack.enter_async_context(_open_asker(settings)), settings.clickhouse.database, _limits(settings)
-        )
+        storage = await stack.enter_async_context(open_side(Side(settings.query.storage), settings))
         watermark = Watermark(storage)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         group.create_task(watermark.watch(stop), name="watermark")
@@ -70,6 +70,43 @@ async def open_query(settings: Settings, catalog: FindCatalog, metrics: Metrics)
         guards = await _open_guards(stack, settings, catalog)
         ports = await _listen(stack, settings, api, guards, metrics)
         yield QueryRole(ports, watermark)
+
+
+@asynccontextmanager
+async def open_side(side: Side, settings: Settings) -> AsyncIterator[StorageProvider]:
+    """The storage on one of the two stores, until the block is left. It connects when it is first asked."""
+    if side is Side.OPENSEARCH:
+        async with _open_opensearch(settings) as storage:
+            yield storage
+    else:
+        async with _open_asker(settings) as asker:
+            yield ClickHouseStorage(asker, settings.clickhouse.database, _limits(settings))
+
+
+@asynccontextmanager
+async def _open_opensearch(settings: Settings) -> AsyncIterator[StorageProvider]:
+    from bridge.documents import Family, layout_of  # only who reads OpenSearch loads its client
+    from bridge.opensearch import OpenSearchSettings, open_opensearch
+    from query_api.opensearch import OpenSearchLimits, OpenSearchStorage
+
+    query, store = settings.query, settings.opensearch
+    client_settings = OpenSearchSettings(
+        hosts=store.hosts,
+        username=store.username,
+        password=store.password.get_secret_value(),
+        verify=store.verify,
+        ca_certs=store.ca_certs,
+        client_cert=store.client_cert,
+        client_key=store.client_key,
+        request_timeout_seconds=max(query.max_execution_seconds, query.export_seconds) + SPARE_SECONDS,
+        max_connections=query.max_concurrent_queries + 4,
+    )
+    limits = OpenSearchLimits(
+        query.total_cap, query.max_execution_seconds, query.export_seconds, query.max_result_bytes
+    )
+    layout = layout_of(Family(store.family), store.logs_prefix, store.spans_prefix)
+    async with open_opensearch(client_settings) as client:
+        yield OpenSearchStorage(client, layout, limits)
 
 
 async def _open_guards(stack: AsyncExitStack, settings: Settings, catalog: FindCatalog) -> Guards:
