@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from bridge.admin import Check
 from bridge.errors import SettingsInvalid
@@ -31,9 +31,6 @@ from query_api.sides import Side
 from query_api.storage import StorageProvider
 from query_api.tenant import Grant, Tenant
 from query_api.watermark import Watermark
-
-if TYPE_CHECKING:
-    from query_api.opensearch import OpenSearchLimits
 
 KINDS: Final = ("organization", "project", "component")
 FindCatalog = Callable[[], Catalog | None]
@@ -95,30 +92,37 @@ async def _open_storage(
 async def open_side(side: Side, settings: Settings) -> AsyncIterator[StorageProvider]:
     """One store, to be read until the block is left."""
     if side is Side.OPENSEARCH:
-        from bridge.assembly_opensearch import opensearch_layout, opensearch_settings
-        from bridge.opensearch import open_opensearch
-        from query_api.opensearch import OpenSearchStorage
-
-        limits = _opensearch_limits(settings)
-        longest_seconds = max(limits.max_execution_seconds, limits.export_seconds) + SPARE_SECONDS
-        told = replace(opensearch_settings(settings), request_timeout_seconds=longest_seconds)
-        async with open_opensearch(told) as client:
-            yield OpenSearchStorage(client, opensearch_layout(settings), limits)
-        return
-    async with _open_asker(settings) as asker:
-        yield ClickHouseStorage(asker, settings.clickhouse.database, _limits(settings))
+        async with _open_opensearch(settings) as storage:
+            yield storage
+    else:
+        async with _open_asker(settings) as asker:
+            yield ClickHouseStorage(asker, settings.clickhouse.database, _limits(settings))
 
 
-def _opensearch_limits(settings: Settings) -> "OpenSearchLimits":
-    from query_api.opensearch import OpenSearchLimits
+@asynccontextmanager
+async def _open_opensearch(settings: Settings) -> AsyncIterator[StorageProvider]:
+    from bridge.assembly_opensearch import opensearch_layout, opensearch_settings
+    from bridge.opensearch import open_opensearch
+    from query_api.opensearch import OpenSearchLimits, OpenSearchStorage
 
     query = settings.query
-    return OpenSearchLimits(
-        total_cap=query.total_cap,
-        max_execution_seconds=query.max_execution_seconds,
-        export_seconds=query.export_seconds,
-        max_result_bytes=query.max_result_bytes,
+    longest_seconds = max(query.max_execution_seconds, query.export_seconds) + SPARE_SECONDS
+    client_settings = replace(
+        opensearch_settings(settings),
+        request_timeout_seconds=longest_seconds,
+        max_connections=_connections(settings),
     )
+    limits = OpenSearchLimits(
+        query.total_cap, query.max_execution_seconds, query.export_seconds, query.max_result_bytes
+    )
+    async with open_opensearch(client_settings) as client:
+        yield OpenSearchStorage(client, opensearch_layout(settings), limits)
+
+
+def _connections(settings: Settings) -> int:
+    """As many as questions and comparisons may want at once, and some for what watches the store."""
+    query = settings.query
+    return query.max_concurrent_queries + (query.dual.max_concurrent if query.dual is not None else 0) + 4
 
 
 def _org_id(catalog: FindCatalog, name: str) -> str:
@@ -185,7 +189,7 @@ def _open_asker(settings: Settings) -> AbstractAsyncContextManager[Asker]:
             password=password,
             connect_timeout_seconds=min(1.0, store.connect_timeout_seconds),
             answer_timeout_seconds=max(query.max_execution_seconds, query.export_seconds) + SPARE_SECONDS,
-            max_connections=query.max_concurrent_queries + 4,
+            max_connections=_connections(settings),
             verify=store.verify,
             ca_cert=store.ca_cert,
             client_cert=store.client_cert,

@@ -53,7 +53,10 @@ class Asker:
     @asynccontextmanager
     async def point_in_time(self, indices: str, timeout_seconds: float) -> AsyncIterator[dict[str, Any] | None]:
         """The `pit` of bodies, given back when the block is left, however that is; None: there is no index."""
-        path, params = f"/{indices}/_search/point_in_time", {"keep_alive": KEEP_ALIVE, **_ANY_INDEX}
+        path, params = (
+            f"/{indices}/_search/point_in_time",
+            {"keep_alive": KEEP_ALIVE, "ignore_unavailable": "true", "allow_no_indices": "false"},
+        )
         try:
             made = await self._client.call("POST", path, None, params=params, timeout_seconds=timeout_seconds)
         except Refused as error:

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bridge.documents import OWN, Layout, is_own, log_resource, place_of, span_attributes, text_at, time_of
+from bridge.documents import OWN, Layout, body_of, is_own, log_resource, place_of, span_attributes, text_at, time_of
 from bridge.levels import level_of
 from bridge.model import Signal
 from query_api.opensearch_query import MILLI, OTHERS_BLOCK, SEQUENCE_BITS
@@ -36,7 +36,7 @@ def _own_log(layout: Layout, document: Hit, seq_no: int) -> LogRow | None:
         return None
     return LogRow(
         Position(at, OPENSEARCH_BLOCK | (sequence & _NUMBER), seq_no),
-        document["log"],
+        body_of(document),
         text_at(own, "level"),
         *place_of(layout, document, Signal.LOGS),
         text_at(own, "trace_id"),

@@ -31,6 +31,8 @@ KNOWN_ATTRIBUTES: Final = (
 )
 # In the row they stand elsewhere in the document.
 _TOLD: Final = frozenset({"Timestamp", "Body", "ReceivedAt"})
+# What stands for a NUL in `log` (bridge/documents.py).
+NO_NUL: Final = "\ufffd"
 _NAMES: Final = ("organization", "project", "component", "environment")
 _ID_BYTES: Final = 15
 # OpenSearch maps 20 levels; some are above the key.
@@ -91,7 +93,7 @@ class Documents:
         stream = attributes.get("log.iostream") or attributes.get("stream")
         return {
             "@timestamp": format_time(row["Timestamp"]),
-            "log": body,
+            "log": body.replace("\x00", NO_NUL),
             **({"stream": stream} if stream else {}),
             "kubernetes": {**_filled(kubernetes), "labels": self._labels(row)},
             OWN: _own(row, own),
@@ -238,7 +240,8 @@ def _own(row: Row, more: Mapping[str, Any]) -> Row:
         "labels": [f"{key}={value}"[:MAX_TERM_CHARACTERS] for key, value in resource.items()],
         **more,
     }
-    kept = {name: value for name, value in row.items() if name not in _TOLD and value not in ("", 0, None)}
+    told = _TOLD - {"Body"} if "\x00" in row.get("Body", "") else _TOLD
+    kept = {name: value for name, value in row.items() if name not in told and value not in ("", 0, None)}
     return {**_filled(own), "row": {name: value for name, value in kept.items() if value not in ({}, [])}}
 
 

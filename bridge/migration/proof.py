@@ -1,6 +1,6 @@
 """What a validation's report proves, of whom and of which time: read from the state's `report` events. Pure.
 
-Of the report these fields are read: `passed`, `from` and `to` (RFC 3339, `to` is not in it), `orgs` (those that had
+Of the report these fields are read: `passed`, `from` and `to` (RFC 3339, `to` is not in it), `organizations` (those that had
 rows), `signals`, and `is_filtered` (whether rows were left out on purpose, as by opensearch.sample).
 """
 
@@ -51,7 +51,7 @@ def proof_of(event: Event, key: bytes | None, *, is_sampled: bool = False) -> Pr
     value = event.value
     try:
         start, end = unix_nano_of(str(value["from"])), unix_nano_of(str(value["to"]))
-        orgs = frozenset(map(str, value["orgs"])) if "orgs" in value else None
+        orgs = frozenset(map(str, value["organizations"])) if "organizations" in value else None
         is_whole = not is_sampled and not value.get("is_filtered")
         signals = frozenset(Signal(str(each)) for each in value.get("signals", OTLP_SIGNALS))
         passed = value.get("passed") is True
