@@ -29,6 +29,8 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
+import orjson
+
 from bridge.model import Signal
 from bridge.rfc3339 import SECOND, unix_nano_of
 
@@ -208,6 +210,31 @@ _KUBERNETES: Final = {
     "docker_id": "container.id",
     "host": "k8s.node.name",
 }
+
+
+def log_attributes(document: Document) -> dict[str, str]:
+    """Attributes of a log document of others: its stream, and what it has beyond what its family knows."""
+    found = {"log.iostream": str(document["stream"])} if document.get("stream") else {}
+    for key, value in document.items():
+        if key not in _LOG_KEYS:
+            found.update(leaves(value, key))
+    return found
+
+
+def leaves(value: object, name: str) -> Iterator[tuple[str, str]]:
+    """An object's values by dotted keys, as texts; lists as JSON."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from leaves(inner, f"{name}.{key}")
+    elif isinstance(value, bool):
+        yield name, "true" if value else "false"
+    elif isinstance(value, list):
+        yield name, orjson.dumps(value).decode()
+    elif value is not None:
+        yield name, str(value)
+
+
+_LOG_KEYS: Final = frozenset({"@timestamp", "log", "stream", "kubernetes", "traceId", "spanId", OWN})
 
 
 def span_attributes(document: Document) -> tuple[dict[str, str], dict[str, str]]:

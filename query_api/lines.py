@@ -3,6 +3,7 @@
 Times are milliseconds: one of the stores sorts, and for old documents keeps, no more. Positions are a store's own.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -10,6 +11,12 @@ from typing import Final
 from query_api.storage import LogRow, Place, Span, TraceSummary, Usage
 
 MS: Final = 1_000_000
+_KIND: Final = "(organization|project|component|environment)"
+# What the enricher writes anew (enrichers/tenancy.py), and a store of others' documents has as they said it.
+_PLACE: Final = re.compile(
+    rf"(k8s\.pod\.labels?\.|kubernetes\.labels\.)?"
+    rf"(openchoreo[._]dev/(namespace|{_KIND})(-uid)?|openchoreo\.{_KIND}|{_KIND}([.-](id|name))?)|data_plane\.id"
+)
 LOG_KEY: Final = ("time", "org", "project", "component", "environment", "body", "trace_id", "span_id")
 Fields = Mapping[str, object]
 
@@ -37,7 +44,7 @@ def log_lines(rows: Sequence[LogRow]) -> list[Line]:
 def _log(row: LogRow) -> Line:
     at_ms = row.position.time_unix_nano // MS
     key = (at_ms, row.org, row.project, row.component, row.environment, row.body, row.trace_id, row.span_id)
-    fields = {"level": row.level, "resource": row.resource, "attributes": row.attributes}
+    fields = {"level": row.level, "resource": _besides_place(row.resource), "attributes": row.attributes}
     return Line(key, fields, at_ms, at_ms, row.position.time_unix_nano)
 
 
@@ -65,11 +72,16 @@ def _span(span: Span) -> Line:
                 "component",
                 "environment",
                 "attributes",
-                "resource",
             )
         },
+        "resource": _besides_place(span.resource),
     }
     return Line((span.trace_id, span.span_id), fields, at_ms, at_ms, span.start_unix_nano + span.duration_nano)
+
+
+def _besides_place(resource: Mapping[str, str]) -> Mapping[str, str]:
+    """Without what says where it belongs: that is compared by canonical ids, and spelled as the store has it."""
+    return {key: value for key, value in resource.items() if not _PLACE.fullmatch(key)}
 
 
 def trace_lines(traces: Sequence[TraceSummary]) -> list[Line]:

@@ -7,7 +7,18 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-from bridge.documents import OWN, Layout, body_of, is_own, log_resource, place_of, span_attributes, text_at, time_of
+from bridge.documents import (
+    OWN,
+    Layout,
+    body_of,
+    is_own,
+    log_attributes,
+    log_resource,
+    place_of,
+    span_attributes,
+    text_at,
+    time_of,
+)
 from bridge.levels import level_of
 from bridge.model import Signal
 from query_api.opensearch_query import MILLI, OTHERS_BLOCK, SEQUENCE_BITS
@@ -58,7 +69,10 @@ def _others_log(layout: Layout, document: Hit, hit: Hit) -> LogRow:
         document["log"],
         level_of(0, "", document["log"]),
         *place_of(layout, document, Signal.LOGS),
-        resource=log_resource(document),
+        text_at(document, "traceId"),
+        text_at(document, "spanId"),
+        log_resource(document),
+        log_attributes(document),
     )
 
 

@@ -4,7 +4,7 @@ What a document has beyond what its family knows becomes attributes, so that not
 which no reader of either store looks at, are left behind.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
@@ -13,11 +13,10 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from bridge.documents import OWN, Document, span_attributes, text_at, time_of
+from bridge.documents import Document, leaves, log_attributes, span_attributes, text_at, time_of
 
 # As bridge/columns/values.py: what is later cannot be stored.
 MAX_TIME_UNIX_NANO: Final = 4_000_000_000 * 10**9
-_LOG_KEYS: Final = frozenset({"@timestamp", "log", "stream", "kubernetes", "traceId", "spanId", OWN})
 _KINDS: Final = {name: number for number, name in enumerate(("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT"))} | {
     "PRODUCER": 4,
     "CONSUMER": 5,
@@ -44,15 +43,11 @@ def log_record(document: Document) -> LogRecord:
     body = document.get("log")
     if body is not None:
         record.body.string_value = body if isinstance(body, str) else orjson.dumps(body).decode()
-    if stream := document.get("stream"):
-        record.attributes.append(_pair("log.iostream", str(stream)))
     if trace_id := text_at(document, "traceId"):
         record.trace_id = _id(trace_id, 16, "traceId")
     if span_id := text_at(document, "spanId"):
         record.span_id = _id(span_id, 8, "spanId")
-    for key, value in document.items():
-        if key not in _LOG_KEYS:
-            record.attributes.extend(_pair(name, text) for name, text in leaves(value, key))
+    record.attributes.extend(_pair(name, text) for name, text in log_attributes(document).items())
     return record
 
 
@@ -85,19 +80,6 @@ def span_of(document: Document) -> tuple[Span, Mapping[str, str], tuple[str, str
         span.links.add(trace_id=trace_id, span_id=span_id, trace_state=state, attributes=_attributes(link))
     scope = "instrumentationScope"
     return span, resource, (text_at(document, scope, "name"), text_at(document, scope, "version"))
-
-
-def leaves(value: object, name: str) -> Iterator[tuple[str, str]]:
-    """An object's values by dotted keys, as texts; lists as JSON."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from leaves(inner, f"{name}.{key}")
-    elif isinstance(value, bool):
-        yield name, "true" if value else "false"
-    elif isinstance(value, list):
-        yield name, orjson.dumps(value).decode()
-    elif value is not None:
-        yield name, str(value)
 
 
 def _time(document: Document, key: str) -> int:

@@ -65,7 +65,7 @@ class Validation:
             samples += await self._sample(Signal(name), minute)
         drift = compare.overall_drift(ours, theirs)
         faults = compare.faults(samples, drift)
-        told = {"drift_ratio": drift, "faults": faults, "is_filtered": bool(self.sampling.organizations)}
+        told = {"drift_ratio": drift, "faults": faults, "is_filtered": not self.sampling.is_everything}
         return _report(window, (ours, theirs), differing, samples, told | {"trace_ratio": self.sampling.trace_ratio})
 
     async def _opensearch_counts(self, signal: Signal, window: Window) -> dict[compare.Cell, int]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 
 from query_api.compare import UNSETTLED, Comparison, Kind, compare
+from query_api.lines import log_lines
 from query_api.memory import MemoryStorage
 from query_api.questions import COMPARED, Export, Method, Period, Question, SpanId, ask
 from query_api.storage import LogPage, LogQuery, LogRow, Position, SpanQuery, TracePage, TraceQuery, TraceSpansQuery
@@ -249,3 +250,13 @@ def test_what_is_told_of_a_question_holds_nothing_of_anybody() -> None:
     assert told["start"] == "2025-11-14T10:00:00.123456789Z"
     assert (told["phrase_characters"], told["label_keys"], told["organization"]) == (6, ["team"], "acme")
     assert "end" not in told
+
+
+def test_how_a_store_spells_the_place_is_no_difference() -> None:
+    """The enricher has rewritten what a row says of its place; a document of others has it as its pod said it."""
+    said = {"k8s.pod.label.organization-name": "acme", "openchoreo.dev/project-uid": "p", "service.name": "api"}
+    written = {"organization.id": "acme", "project.id": "p", "data_plane.id": "dp", "service.name": "api"}
+    one = row(NOON, "a line")
+    assert log_lines([replace(one, resource=said)]) == log_lines([replace(one, resource=written)])
+    apart = {**written, "k8s.namespace.name": "other"}
+    assert log_lines([replace(one, resource=said)]) != log_lines([replace(one, resource=apart)])

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from bridge.columns import to_table
+from bridge.documents import leaves
 from bridge.migration.identity import checksum, identities, missing
-from bridge.migration.otlp import Unconvertible, leaves, log_record, span_of
+from bridge.migration.otlp import Unconvertible, log_record, span_of
 from bridge.migration.progress import Progress, told
 from bridge.model import Record, Signal
 from tests.stored import NOON, Stored, place
