@@ -54,6 +54,9 @@ def _routes(stack: AsyncExitStack, settings: Settings) -> RouteStore:
             events = state.latest(Kind.ROUTE)
             return {key: Route.of(key, event.value, event.by, event.at_unix_nano) for key, event in events.items()}
 
+        def has_way_back(self) -> bool:
+            return not state.latest(Kind.TEARDOWN)
+
         def write(self, route: Route) -> Route:
             event = state.put(Kind.ROUTE, route.org, route.value())
             return replace(route, by=event.by, since_unix_nano=event.at_unix_nano)

@@ -68,6 +68,7 @@ class Watch:
         try:
             for route in self._routing.load(await asyncio.to_thread(self._store.read)):
                 self._changed(route)
+            self._routing.has_way_back = await asyncio.to_thread(self._store.has_way_back)
             for route in list(self._routing.pending()):
                 self._routing.written(await asyncio.to_thread(self._store.write, route))
                 logger.warning("the switch back is kept for all processes", extra={"fields": {"org": route.org}})

@@ -21,7 +21,7 @@ from query_api.opensearch_places import (
     BUCKETS,
     OWN_NEWEST,
     OWN_USAGE,
-    Columns,
+    Group,
     buckets_of,
     bytes_per_document,
     newest_of,
@@ -46,7 +46,7 @@ from query_api.opensearch_query import (
     together,
 )
 from query_api.opensearch_readable import Readable
-from query_api.opensearch_scan import FIRST_BLOCK_ROWS, Deadline, Each, Scan, blocks, counted, first_rows
+from query_api.opensearch_scan import FIRST_BLOCK_ROWS, Deadline, Each, Most, Scan, blocks, counted, first_rows
 from query_api.opensearch_scope import (
     both,
     composite,
@@ -115,6 +115,17 @@ class Within:
     readable: Readable
 
 
+@dataclass(frozen=True, slots=True)
+class SpansAsked:
+    """Spans of these places, of a clause for ours and one for others', that start within the window."""
+
+    places: Asked
+    clauses: tuple[Clause, Clause]
+    window: tuple[int | None, int | None] = (None, None)
+    limit: int = 100
+    is_descending: bool = False
+
+
 class OpenSearchStorage:
     """As `StorageProvider`, on a cluster."""
 
@@ -128,7 +139,7 @@ class OpenSearchStorage:
         deadline, is_down = self._deadline(), query.is_descending
         scan = await self._log_scan(tenant, query, deadline)
         page = scan if order is None else replace(scan, after=from_order(order, is_descending=is_down))
-        found = await first_rows(self._asker, page, query.limit, *self._caps, deadline)
+        found = await first_rows(self._asker, page, self._most(query.limit), deadline)
         rows = [(order_of(row.position), row) for row in found.rows]
         if order is not None:
             rows = [(at, row) for at, row in rows if (at < order if is_down else at > order)]
@@ -165,7 +176,9 @@ class OpenSearchStorage:
     async def spans(self, tenant: Tenant, query: SpanQuery) -> SpanPage:
         start, end = query.start_unix_nano, query.end_unix_nano
         ours, theirs = own("service", [query.service]), one_of(service_fields(self._layout), [query.service])
-        page = await self._span_page(tenant, Asked(), (ours, theirs), (start, end), query.limit, query.is_descending)
+        page = await self._span_page(
+            tenant, SpansAsked(Asked(), (ours, theirs), (start, end), query.limit, query.is_descending)
+        )
         return replace(page, spans=[replace(span, attributes={}, resource={}) for span in page.spans])
 
     async def trace(self, tenant: Tenant, query: TraceSpansQuery) -> SpanPage:
@@ -174,13 +187,15 @@ class OpenSearchStorage:
         named_trace = one_of("traceId", [query.trace_id])
         within = (query.start_unix_nano, query.end_unix_nano)
         clauses = (named_trace, named_trace)
-        return await self._span_page(tenant, asked_of(query), clauses, within, query.limit, query.is_descending)
+        return await self._span_page(
+            tenant, SpansAsked(asked_of(query), clauses, within, query.limit, query.is_descending)
+        )
 
     async def span(self, tenant: Tenant, trace_id: str, span_id: str) -> Span | None:
         if not trace_id or not span_id:
             return None
         clause = all_of(one_of("traceId", [trace_id]), one_of("spanId", [span_id]))
-        page = await self._span_page(tenant, Asked(), (clause, clause), (None, None), 1, False)
+        page = await self._span_page(tenant, SpansAsked(Asked(), (clause, clause), limit=1))
         return page.spans[0] if page.spans else None
 
     async def traces(self, tenant: Tenant, query: TraceQuery) -> TracePage:
@@ -205,10 +220,10 @@ class OpenSearchStorage:
     async def places(self, tenant: Tenant) -> Sequence[Place]:
         found, deadline = [], self._deadline()
         for signal in OTLP_SIGNALS:
-            for is_own, columns in own_and_others(self._layout, signal, (*CONCEPTS, "service")):
-                more = OWN_NEWEST if is_own else others_newest(signal)
-                buckets = await self._buckets(tenant, signal, columns, EVERYTHING, more, is_own, deadline)
-                found += [(own_place if is_own else others_place)(columns, bucket) for bucket in buckets]
+            for group in own_and_others(self._layout, signal, (*CONCEPTS, "service")):
+                more = OWN_NEWEST if group.is_own else others_newest(signal)
+                buckets = await self._buckets(tenant, group, EVERYTHING, more, deadline)
+                found += [(own_place if group.is_own else others_place)(group.columns, bucket) for bucket in buckets]
         return newest_of(place for place in found if tenant.covers(place.org, place.project, place.component))
 
     async def usage(self, tenant: Tenant, start_unix_nano: int, end_unix_nano: int) -> Sequence[Usage]:
@@ -216,13 +231,13 @@ class OpenSearchStorage:
         for signal in OTLP_SIGNALS:
             each = await self._bytes_per_document(signal, start_unix_nano, end_unix_nano)
             time = "@timestamp" if signal is Signal.LOGS else "startTime"
-            for is_own, columns in own_and_others(self._layout, signal, CONCEPTS[:3]):
+            for group in own_and_others(self._layout, signal, CONCEPTS[:3]):
                 last = end_unix_nano - 1
                 theirs = times(time, start_unix_nano, last)
-                clause = bounds("headrace.time_unix_nano", start_unix_nano, last) if is_own else theirs
-                more = OWN_USAGE if is_own and signal is Signal.LOGS else None
-                buckets = await self._buckets(tenant, signal, columns, clause, more, is_own, deadline)
-                found += [usage_of(columns, signal, bucket, each) for bucket in buckets]
+                clause = bounds("headrace.time_unix_nano", start_unix_nano, last) if group.is_own else theirs
+                more = OWN_USAGE if group.is_own and signal is Signal.LOGS else None
+                buckets = await self._buckets(tenant, group, clause, more, deadline)
+                found += [usage_of(group.columns, signal, bucket, each) for bucket in buckets]
         return summed(use for use in found if tenant.covers(use.org, use.project, use.component))
 
     async def query_use(self, tenant: Tenant, start_unix_nano: int, end_unix_nano: int) -> Sequence[QueryUse]:
@@ -231,9 +246,9 @@ class OpenSearchStorage:
     async def freshness(self, tenant: Tenant) -> Sequence[Freshness]:
         found, deadline = set(), self._deadline()
         for signal in OTLP_SIGNALS:
-            for is_own, columns in own_and_others(self._layout, signal, ("org",)):
-                buckets = await self._buckets(tenant, signal, columns, EVERYTHING, None, is_own, deadline)
-                found |= {(columns.text(bucket, "org"), str(signal)) for bucket in buckets}
+            for group in own_and_others(self._layout, signal, ("org",)):
+                buckets = await self._buckets(tenant, group, EVERYTHING, None, deadline)
+                found |= {(group.columns.text(bucket, "org"), str(signal)) for bucket in buckets}
         return [Freshness(org, signal, None) for org, signal in sorted(found) if tenant.has_part(org)]
 
     async def complete_until(self) -> Mapping[str, int]:
@@ -244,9 +259,8 @@ class OpenSearchStorage:
     async def ping(self) -> None:
         await self._asker.ping()
 
-    @property
-    def _caps(self) -> tuple[int, int]:
-        return self._limits.total_cap, self._limits.max_result_bytes
+    def _most(self, limit: int) -> Most:
+        return Most(limit, self._limits.total_cap, self._limits.max_result_bytes)
 
     def _deadline(self) -> Deadline:
         return Deadline.within(self._limits.max_execution_seconds)
@@ -288,30 +302,23 @@ class OpenSearchStorage:
         ours = all_of(within.ours.clause, clauses[0], bounds("headrace.time_unix_nano", start, end))
         return both(ours, all_of(within.theirs.clause, clauses[1], times("startTime", start, end)))
 
-    async def _span_page(
-        self,
-        tenant: Tenant,
-        asked: Asked,
-        clauses: tuple[Clause, Clause],
-        window: tuple[int | None, int | None],
-        limit: int,
-        is_descending: bool,
-    ) -> SpanPage:
+    async def _span_page(self, tenant: Tenant, asked: SpansAsked) -> SpanPage:
+        window, is_down = asked.window, asked.is_descending
         if is_empty_window(*window):
             return SpanPage()
         deadline = self._deadline()
-        within = await self._within(tenant, asked, Signal.TRACES, deadline)
+        within = await self._within(tenant, asked.places, Signal.TRACES, deadline)
         scan = Scan(
             indices(self._layout, Signal.TRACES, *window),
-            self._span_clause(within, clauses, *window),
-            span_sort(is_descending=is_descending),
-            is_descending,
+            self._span_clause(within, asked.clauses, *window),
+            span_sort(is_descending=is_down),
+            is_down,
             lambda hit: within.readable.span(hit, *window),
             within.ours.is_exact and within.theirs.is_exact,
         )
-        found = await first_rows(self._asker, scan, limit, *self._caps, deadline)
-        found.rows.sort(key=lambda span: (span.start_unix_nano, span.trace_id, span.span_id), reverse=is_descending)
-        kept = found.rows[:limit]
+        found = await first_rows(self._asker, scan, self._most(asked.limit), deadline)
+        found.rows.sort(key=lambda span: (span.start_unix_nano, span.trace_id, span.span_id), reverse=is_down)
+        kept = found.rows[: asked.limit]
         if found.is_whole:
             return SpanPage(kept, *self._capped(len(found.rows), is_capped=False, least=len(kept)))
         total = (found.total, found.is_capped)
@@ -340,22 +347,14 @@ class OpenSearchStorage:
         return found
 
     async def _buckets(
-        self,
-        tenant: Tenant,
-        signal: Signal,
-        columns: Columns,
-        clause: Clause,
-        more: Clause | None,
-        is_own: bool,
-        deadline: Deadline,
+        self, tenant: Tenant, group: Group, clause: Clause, more: Clause | None, deadline: Deadline
     ) -> list[Clause]:
         """Of all that a tenant may read; buckets without an organisation are left out."""
-        placed = granted(tenant, own if is_own else others(self._layout, signal))
-        mark = OURS if is_own else none_of(OURS)
-        buckets = await self._all_buckets(
-            signal, all_of(mark, placed.clause, clause), dict(columns.fields), more, deadline
-        )
-        return [bucket for bucket in buckets if columns.text(bucket, "org")]
+        placed = granted(tenant, own if group.is_own else others(self._layout, group.signal))
+        mark = OURS if group.is_own else none_of(OURS)
+        asked, fields = all_of(mark, placed.clause, clause), dict(group.columns.fields)
+        buckets = await self._all_buckets(group.signal, asked, fields, more, deadline)
+        return [bucket for bucket in buckets if group.columns.text(bucket, "org")]
 
     async def _all_buckets(
         self, signal: Signal, clause: Clause, fields: dict[str, str], more: Clause | None, deadline: Deadline

@@ -1,6 +1,6 @@
 """Places, usage and lookups: aggregations by place, and what is made of their buckets. Pure."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -152,7 +152,16 @@ def buckets_of(answer: Clause) -> tuple[list[Clause], dict[str, Any] | None]:
     return places.get("buckets", []), places.get("after_key")
 
 
-def own_and_others(layout: Layout, signal: Signal, concepts: tuple[str, ...]) -> Iterator[tuple[bool, Columns]]:
-    """True: of our documents."""
-    yield True, own_columns(concepts)
-    yield False, others_columns(layout, signal, concepts)
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Documents that are ours, or others', and how they are told apart."""
+
+    signal: Signal
+    is_own: bool
+    columns: Columns
+
+
+def own_and_others(layout: Layout, signal: Signal, concepts: tuple[str, ...]) -> tuple[Group, Group]:
+    """Both groups of a signal."""
+    theirs = others_columns(layout, signal, concepts)
+    return Group(signal, True, own_columns(concepts)), Group(signal, False, theirs)

@@ -121,13 +121,20 @@ class Found(Generic[Row]):
     is_counted: bool = False
 
 
-async def first_rows(
-    asker: Asker, scan: Scan[Row], limit: int, total_cap: int, max_bytes: int, deadline: Deadline
-) -> Found[Row]:
-    """At least `limit` rows, if there are so many. Raises `AnswerTooLarge`, `QueryTimeout`."""
+@dataclass(frozen=True, slots=True)
+class Most:
+    """Of a page: rows, how many are counted, and bytes of the rows."""
+
+    rows: int
+    total_cap: int
+    bytes_: int
+
+
+async def first_rows(asker: Asker, scan: Scan[Row], most: Most, deadline: Deadline) -> Found[Row]:
+    """At least `most.rows` rows, if there are so many. Raises `AnswerTooLarge`, `QueryTimeout`."""
     found, is_first, bytes_ = Found[Row](), True, 0
     found.is_counted = scan.is_exact
-    stream = blocks(asker, scan, min(limit + TIES, FIRST_BLOCK_ROWS), total_cap, deadline)
+    stream = blocks(asker, scan, min(most.rows + TIES, FIRST_BLOCK_ROWS), most.total_cap, deadline)
     try:
         async for block in stream:
             if is_first:
@@ -137,9 +144,9 @@ async def first_rows(
             size_bytes = sum(map(size_of, block.rows))
             take_answer_bytes(size_bytes)
             bytes_ += size_bytes
-            if bytes_ > max_bytes:
+            if bytes_ > most.bytes_:
                 raise AnswerTooLarge
-            if len(found.rows) >= limit + TIES:
+            if len(found.rows) >= most.rows + TIES:
                 return found
     finally:
         await stream.aclose()

@@ -17,6 +17,10 @@ class RouteStore(Protocol):
         """The route in force of each key."""
         ...
 
+    def has_way_back(self) -> bool:
+        """Whether the store that is left behind still has everything: no teardown has begun."""
+        ...
+
     def write(self, route: Route) -> Route:
         """Return it, with when and by whom, when it is kept."""
         ...
@@ -64,6 +68,7 @@ class Routing:
         self.default, self._draw = default, draw
         self._kept: Mapping[str, Route] = {}
         self._overrides: dict[str, _Override] = {}
+        self.has_way_back = True
 
     def of(self, org: str) -> Route:
         """The route in force: its own, else that of everyone, else the default."""
@@ -75,8 +80,8 @@ class Routing:
         return {**self._kept, **{key: each.route for key, each in self._overrides.items()}}
 
     def is_switched(self, route: Route) -> bool:
-        """Whether it may go back by itself: somebody has led it away from the default."""
-        return route.primary is not self.default and not route.is_automatic
+        """Whether it may go back by itself: somebody has led it away from the default, which still has everything."""
+        return self.has_way_back and route.primary is not self.default and not route.is_automatic
 
     def pick(self, scope: Scope) -> Side:
         """Who answers. Organisations of one question must agree; where they do not, the default answers."""

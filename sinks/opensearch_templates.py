@@ -4,6 +4,7 @@
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any, Final
 
 import orjson
@@ -48,7 +49,7 @@ def mapping(layout: Layout, signal: Signal, indexed_labels: tuple[str, ...]) -> 
     if signal is Signal.LOGS:
         properties = _logs_a(indexed_labels) if layout.family is Family.A else _logs_bc()
     else:
-        properties = _spans_a() if layout.family is Family.A else _spans_bc()
+        properties = _spans_a(layout.attributes) if layout.family is Family.A else _spans_bc()
     return {"dynamic": False, "properties": {**properties, OWN: own_mapping(signal)}}
 
 
@@ -104,14 +105,16 @@ def _logs_bc() -> Json:
     }
 
 
-def _spans_a() -> Json:
+def _spans_a(attributes: Mapping[str, tuple[str, ...]]) -> Json:
+    """Data Prepper writes the same indices: by these attributes its spans have a place."""
+    places = {key.replace(".", "@"): KEYWORD for keys in attributes.values() for key in keys}
     return {
         **dict.fromkeys(("traceId", "spanId", "parentSpanId", "name", "kind", "serviceName", "traceGroup"), KEYWORD),
         "startTime": TIME,
         "endTime": TIME,
         "durationInNanos": LONG,
         "status": {"dynamic": False, "properties": {"code": {"type": "integer"}}},
-        "resource": {"dynamic": False, "properties": {}},
+        "resource": {"dynamic": False, "properties": {"attributes": {"dynamic": False, "properties": places}}},
         "span": {"dynamic": False, "properties": {}},
         "events": NOT_INDEXED,
         "links": NOT_INDEXED,

@@ -115,6 +115,7 @@ class Kept:
 
     routes: dict[str, Route] = field(default_factory=dict)
     is_away: bool = False
+    is_way_back_gone: bool = False
     written: list[Route] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -128,6 +129,9 @@ class Kept:
             raise ConnectionError("the state is away")
         with self._lock:
             return dict(self.routes)
+
+    def has_way_back(self) -> bool:
+        return not self.is_way_back_gone
 
     def write(self, route: Route) -> Route:
         if self.is_away:

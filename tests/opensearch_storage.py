@@ -19,6 +19,7 @@ from tests.opensearch_service import OpenSearchNode
 from tests.stored import Stored
 
 LIMITS: Final = OpenSearchLimits(max_execution_seconds=20.0)
+AT_ONCE: Final = 300
 ONE_COPY: Final = {"number_of_shards": 1, "number_of_replicas": 0}
 
 
@@ -35,11 +36,13 @@ class BulkSink:
             orjson.dumps({"create": {"_index": item.index, "_id": item.id}}) + b"\n" + item.source + b"\n"
             for item in items
         ]
-        return Encoded(batch.signal, batch.token, len(items), (), b"".join(lines))
+        return Encoded(batch.signal, batch.token, len(items), (), lines)
 
     async def write(self, encoded: Encoded) -> None:
-        answer = await self.client.call("POST", "/_bulk", encoded.body, params={"refresh": "true"})
-        assert not answer["errors"], answer["items"][:3]
+        for first in range(0, len(encoded.body), AT_ONCE):
+            body = b"".join(encoded.body[first : first + AT_ONCE])
+            answer = await self.client.call("POST", "/_bulk", body, params={"refresh": "true"})
+            assert not answer["errors"], answer["items"][:3]
 
 
 @dataclass
@@ -50,6 +53,7 @@ class OpenedOpenSearch:
     client: OpenSearch
     layout: Layout
     sink: BulkSink
+    has_templates: bool = True
 
     async def write(self, stored: Stored) -> None:
         await stored.fill(self.sink)  # type: ignore[arg-type]
@@ -89,7 +93,7 @@ async def opened_opensearch(
             await client.call("PUT", f"/_index_template/{each}", body)
         try:
             storage = OpenSearchStorage(client, layout, LIMITS)
-            yield OpenedOpenSearch(storage, client, layout, BulkSink(client, Documents(layout)))
+            yield OpenedOpenSearch(storage, client, layout, BulkSink(client, Documents(layout)), has_templates)
         finally:
             await client.call("DELETE", f"/t{name}-*")
             await asyncio.gather(*(client.call("DELETE", f"/_index_template/{each}") for each in names))

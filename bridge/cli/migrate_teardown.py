@@ -100,6 +100,7 @@ async def _facts(
         retention_days=await asyncio.to_thread(retentions, connection),
         backups=[await asyncio.to_thread(checked, connection, each) for each in backups],
         last_slice_unix_nano=max((event.at_unix_nano for event in events[Kind.SLICE].values()), default=0),
+        is_still_read=settings.query.dual is not None or settings.query.storage != "clickhouse",
     )
 
 

@@ -24,7 +24,8 @@ class Facts:
     """What is known now, asked of both stores. `refused`: names that were given, and why each is no index to delete.
 
     `archives` were verified once and again now; `broken_archives` were, and are not any more. `retention_days` None:
-    kept for ever. `last_slice_unix_nano`: when backfill last brought something over, 0: never.
+    kept for ever. `last_slice_unix_nano`: when backfill last brought something over, 0: never. `is_still_read`: the
+    settings let the query API ask OpenSearch.
     """
 
     is_confirmed: bool
@@ -39,6 +40,7 @@ class Facts:
     retention_days: Mapping[Signal, float | None]
     backups: Sequence[Backup]
     last_slice_unix_nano: int = 0
+    is_still_read: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ def unmet(facts: Facts, now_unix_nano: int) -> list[Unmet]:
         *_shadow(facts, now_unix_nano),
         *_report(facts, now_unix_nano),
         *_routes(facts),
+        *_readers(facts),
         *_archive(facts),
         *_retention(facts, now_unix_nano),
         *_backup(facts),
@@ -128,6 +131,15 @@ def _routes(facts: Facts) -> Iterator[Unmet]:
             reason = f": {route.reason}" if route.reason else ""
             do = f"headrace migrate cutover --org '{org}' --percent 100"
             yield Unmet("route", f"{org} is answered {told(route)}{reason}", do)
+
+
+def _readers(facts: Facts) -> Iterator[Unmet]:
+    if facts.is_still_read:
+        yield Unmet(
+            "reader",
+            "query.dual or query.storage in these settings has OpenSearch read: what is missing there would be drift",
+            "set query.storage to clickhouse, take query.dual away, restart the query processes",
+        )
 
 
 def archived(index: Index, archives: Sequence[Archive]) -> Archive | None:

@@ -299,7 +299,14 @@ def teardown(stage: Stage) -> None:
     assert set(PAST.index_names) < stage.indices()
     a_week_ago(stage)
     stage.migrate("backup", "record", "--name", "nightly", "--reference", "s3://backups/nightly")
-    dry = stage.migrate("teardown", *chosen, status=1)
+    refused = stage.migrate("teardown", "--yes-delete", *chosen, status=1)
+    assert "query.dual" in refused
+    stage.made.extra["HEADRACE_QUERY__STORAGE"] = "clickhouse"
+    del stage.made.extra["HEADRACE_QUERY__DUAL"]
+    stage.query.stop()
+    stage.query.settings = stage.made.settings()
+    stage.query.start()
+    dry = stage.migrate("teardown", *chosen)
     assert all(name in dry for name in PAST.index_names)
     assert "dry run" in dry
     assert set(PAST.index_names) < stage.indices()

@@ -7,7 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from bridge.documents import Family
-from bridge.opensearch import NotReached, OpenSearchSettings, Refused, open_opensearch
+from bridge.opensearch import NotReached, Refused
 from query_api.errors import (
     AnswerTooLarge,
     InvalidRequest,
@@ -16,7 +16,7 @@ from query_api.errors import (
     StoreFailed,
     StoreUnavailable,
 )
-from query_api.opensearch import OpenSearchLimits, OpenSearchStorage
+from query_api.opensearch import OpenSearchLimits
 from query_api.opensearch_asking import error_of
 from query_api.storage import LogQuery, Position
 from query_api.tenant import EVERYTHING
@@ -84,10 +84,10 @@ async def test_an_export_gives_back_its_point_in_time_however_it_ends(opensearch
             await anext(blocks)
             assert await open_points(opened) == before + 1
         assert await open_points(opened) == before
+        stream = opened.storage.export_logs(EVERYTHING, LogQuery(), 10_000)
+        await anext(stream)
         with pytest.raises(ZeroDivisionError):
-            async with aclosing(opened.storage.export_logs(EVERYTHING, LogQuery(), 10_000)) as blocks:
-                async for _ in blocks:
-                    raise ZeroDivisionError
+            await stream.athrow(ZeroDivisionError())
         assert await open_points(opened) == before
 
 
@@ -103,11 +103,9 @@ async def test_a_page_that_is_too_large_is_refused(opensearch: OpenSearchNode) -
 
 async def test_a_cursor_of_another_store_is_a_wrong_request(opensearch: OpenSearchNode) -> None:
     """A page goes on in the store that has made it."""
-    async with open_opensearch(OpenSearchSettings(hosts=(opensearch.url,))) as client:
-        async with opened_opensearch(opensearch, Family.A) as opened:
-            storage = OpenSearchStorage(client, opened.layout)
-            with pytest.raises(InvalidRequest, match="cursor"):
-                await storage.logs(EVERYTHING, LogQuery(cursor=Position(NOON, 7, 3)))
+    async with opened_opensearch(opensearch, Family.A) as opened:
+        with pytest.raises(InvalidRequest, match="cursor"):
+            await opened.storage.logs(EVERYTHING, LogQuery(cursor=Position(NOON, 7, 3)))
 
 
 async def test_a_lost_shard_is_an_error_and_no_part_of_an_answer(opensearch: OpenSearchNode) -> None:

@@ -102,6 +102,7 @@ ONE_MISSING: dict[str, tuple[str, str, Facts]] = {
             routes={EVERYONE: ROUTE, "org1": Route("org1", Side.OPENSEARCH, reason="errors", is_automatic=True)},
         ),
     ),
+    "still read": ("reader", "query.dual", replace(COMPLETE, is_still_read=True)),
     "not archived": ("archive", "in no verified archive: kubernetes-2026.11.20", replace(COMPLETE, archives=())),
     "archive of one": (
         "archive",
