@@ -1,7 +1,7 @@
 """What a validation's report proves, of whom and of which time: read from the state's `report` events. Pure.
 
-Of the report these fields are read: `passed`, `from` and `to` (RFC 3339, `to` is not in it), `organizations` (those that
-had rows), `signals`, and `is_filtered` (whether rows were left out on purpose, as by opensearch.sample).
+Of the report these fields are read: `passed`, `from` and `to` (RFC 3339, `to` is not in it), `organizations` (those
+that had rows), `signals`, and `is_filtered` (whether rows were left out on purpose, as by opensearch.sample).
 """
 
 from collections.abc import Sequence

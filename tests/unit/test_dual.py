@@ -361,6 +361,23 @@ async def test_errors_of_five_minutes_lead_an_organisation_back_by_itself() -> N
         assert "questions failed in clickhouse in 300 s: 100.0%" in kept.written[0].reason
 
 
+async def test_nobody_is_led_back_to_a_store_that_is_being_taken_down() -> None:
+    """Its indices are going: what it lacks is no drift, and no reason to answer from it."""
+    kept = Kept(is_way_back_gone=True)
+    kept.put(EVERYONE, Side.CLICKHOUSE)
+    clickhouse, opensearch = equal()
+    clickhouse.fails = down
+    async with two(clickhouse, opensearch, default=Side.OPENSEARCH, kept=kept) as both:
+        await both.read.watch.reload()
+        both.clock.seconds += 901
+        await both.read.watch.ask(Side.CLICKHOUSE)
+        await both.read.watch.ask(Side.OPENSEARCH)
+        assert both.read.watch.judge() == []
+        kept.is_way_back_gone = False
+        await both.read.watch.reload()
+        assert [route.org for route in both.read.watch.judge()] == [EVERYONE]
+
+
 async def test_what_an_unbound_caller_names_does_not_become_a_label() -> None:
     """Metrics have organisations that exist, and everything else under `*`."""
     async with two(*equal()) as both:
