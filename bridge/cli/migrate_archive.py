@@ -81,12 +81,12 @@ async def _planned(settings: "Settings", opensearch: "OpenSearch", name: str | N
     from datetime import UTC, datetime
     from fnmatch import fnmatchcase
 
-    from bridge.cli.migrate_stores import layout
+    from bridge.assembly_opensearch import opensearch_layout
     from bridge.migration.archive import planned
     from bridge.migration.indices import all_indices, cluster_of
     from bridge.migration.refusal import Refusal
 
-    there = await all_indices(opensearch, layout(settings))
+    there = await all_indices(opensearch, opensearch_layout(settings))
     taken = [each for each in there if each.is_open and any(fnmatchcase(each.name, like) for like in patterns)]
     for each in there:
         if not each.is_open:
@@ -101,7 +101,7 @@ async def _finish(settings: "Settings", state: "State", opensearch: "OpenSearch"
     """Wait for it, check it, keep that it was; 1 if it is not whole, and then that is kept."""
     from dataclasses import replace
 
-    from bridge.cli.migrate_stores import layout
+    from bridge.assembly_opensearch import opensearch_layout
     from bridge.migration.archive import changed, ended, verified
     from bridge.migration.indices import all_indices
     from bridge.migration.state import Kind
@@ -109,7 +109,7 @@ async def _finish(settings: "Settings", state: "State", opensearch: "OpenSearch"
     snapshot = await ended(opensearch, archive, _tell())
     checked, problems = await verified(opensearch, archive, snapshot)
     if not archive.is_verified:
-        now = {index.name: index for index in await all_indices(opensearch, layout(settings))}
+        now = {index.name: index for index in await all_indices(opensearch, opensearch_layout(settings))}
         problems = [*problems, *changed(archive, now)]
     if problems:
         if not archive.is_verified:

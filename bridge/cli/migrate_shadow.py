@@ -117,7 +117,8 @@ async def _lag(settings: "Settings") -> str:
 
 
 async def _days(settings: "Settings", count: int) -> list["Day"]:
-    from bridge.cli.migrate_stores import layout, now, open_cluster, open_connection
+    from bridge.assembly_opensearch import opensearch_layout
+    from bridge.cli.migrate_stores import now, open_cluster, open_connection
     from bridge.migration.days import documents_by_day, last_days, rows_by_day, side_by_side
     from bridge.model import OTLP_SIGNALS
 
@@ -125,7 +126,7 @@ async def _days(settings: "Settings", count: int) -> list["Day"]:
     async with open_cluster(settings) as opensearch:
         with open_connection(settings) as connection:
             for signal in OTLP_SIGNALS:
-                documents = await documents_by_day(opensearch, layout(settings), signal, days[0])
+                documents = await documents_by_day(opensearch, opensearch_layout(settings), signal, days[0])
                 rows = await asyncio.to_thread(rows_by_day, connection, signal, days[0])
                 lines += side_by_side(signal, days, documents, rows)
     return lines

@@ -5,12 +5,12 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from bridge.assembly_opensearch import opensearch_settings
 from bridge.assembly_store import clickhouse_settings
-from bridge.documents import Family, Layout, layout_of
 from bridge.errors import SettingsInvalid, SinkUnavailable
 from bridge.migration.proof import Proof, proof_of
 from bridge.migration.state import Kind, State
-from bridge.opensearch import OpenSearch, OpenSearchError, OpenSearchSettings, open_opensearch
+from bridge.opensearch import OpenSearch, OpenSearchError, open_opensearch
 from bridge.settings import Settings
 from sinks.clickhouse import Connection
 
@@ -41,27 +41,6 @@ async def open_cluster(settings: Settings) -> AsyncIterator[OpenSearch]:
     except OpenSearchError as error:
         hosts = ", ".join(settings.opensearch.hosts)
         raise SinkUnavailable(f"OpenSearch ({hosts}): {error}", reason="opensearch") from error
-
-
-def opensearch_settings(settings: Settings) -> OpenSearchSettings:
-    """As the client takes them."""
-    store = settings.opensearch
-    return OpenSearchSettings(
-        hosts=store.hosts,
-        username=store.username,
-        password=store.password.get_secret_value(),
-        verify=store.verify,
-        ca_certs=store.ca_certs,
-        client_cert=store.client_cert,
-        client_key=store.client_key,
-        request_timeout_seconds=store.request_timeout_seconds,
-    )
-
-
-def layout(settings: Settings) -> Layout:
-    """Names of indices and fields."""
-    store = settings.opensearch
-    return layout_of(Family(store.family), store.logs_prefix, store.spans_prefix)
 
 
 def signing_key(settings: Settings) -> bytes | None:

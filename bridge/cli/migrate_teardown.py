@@ -32,14 +32,15 @@ def _teardown(settings: "Settings", arguments: argparse.Namespace) -> int:
 
 
 async def _run(settings: "Settings", names: list[str], *, is_confirmed: bool) -> int:
-    from bridge.cli.migrate_stores import layout, now, open_cluster, open_connection
+    from bridge.assembly_opensearch import opensearch_layout
+    from bridge.cli.migrate_stores import now, open_cluster, open_connection
     from bridge.migration.preconditions import unmet
     from bridge.migration.state import Kind, State
     from bridge.migration.teardown import choose, settled
 
     with open_connection(settings) as connection:
         async with open_cluster(settings) as opensearch:
-            state, wanted = State(connection), layout(settings)
+            state, wanted = State(connection), opensearch_layout(settings)
             before = await asyncio.to_thread(state.latest, Kind.TEARDOWN)
             if is_confirmed:
                 for name in await settled(opensearch, wanted, state, before):
@@ -105,12 +106,12 @@ async def _facts(
 
 
 async def _delete(settings: "Settings", opensearch: "OpenSearch", state: "State", facts: "Facts") -> int:
-    from bridge.cli.migrate_stores import layout
+    from bridge.assembly_opensearch import opensearch_layout
     from bridge.migration.indices import total
     from bridge.migration.teardown import delete
 
     gone: list[Index] = []
-    async for index in delete(opensearch, layout(settings), state, facts.indices, facts.archives):
+    async for index in delete(opensearch, opensearch_layout(settings), state, facts.indices, facts.archives):
         gone.append(index)
         print(f"deleted {index.name} ({index.uuid})", flush=True)
     documents, size = total(gone)

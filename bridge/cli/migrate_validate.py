@@ -7,7 +7,6 @@ import secrets
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from bridge.errors import SettingsInvalid
@@ -40,6 +39,7 @@ def _validate(settings: Settings, arguments: argparse.Namespace) -> int:
 async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
     from bridge.assembly_opensearch import sampling
     from bridge.cli.migrate_open import moment, open_stores, signals
+    from bridge.cli.migrate_stores import signing_key
     from bridge.migration.report import sealed
     from bridge.migration.state import Kind
     from bridge.migration.validate import Validation, Window
@@ -47,7 +47,7 @@ async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
     start, end = (moment(text) // MILLI // MINUTE_MILLI * MINUTE_MILLI for text in (arguments.since, arguments.last))
     dual = settings.query.dual or Dual()
     _check(start, end, dual.settle_seconds)
-    key = _key(settings.migration.signing_key_file)
+    key = signing_key(settings)
     seed = secrets.randbelow(1 << 31) if arguments.seed is None else arguments.seed
     window = Window(start, end, signals(arguments.signal), arguments.sample, seed)
     async with open_stores(settings) as stores:
@@ -76,13 +76,6 @@ def _check(start: int, end: int, settle_seconds: float) -> None:
         raise SettingsInvalid(
             f"--to must be at least {settle_seconds:g} s ago (query.dual.settle_seconds): rows of then may still come"
         )
-
-
-def _key(file: Path | None) -> bytes | None:
-    try:
-        return file.read_bytes().strip() if file is not None else None
-    except OSError as error:
-        raise SettingsInvalid(f"migration.signing_key_file: {file}: {error.strerror}") from error
 
 
 def _show(report: Mapping[str, Any]) -> None:

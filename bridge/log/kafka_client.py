@@ -95,13 +95,17 @@ async def check_topics(client: AIOKafkaAdminClient, settings: KafkaSettings) -> 
 def wanted_topics(settings: KafkaSettings) -> list[NewTopic]:
     size = {"max.message.bytes": str(max(1_048_588, settings.max_message_bytes))}
     factor = settings.replication_factor
-    data = [
-        NewTopic(settings.topic(signal.topic), _partitions(signal, settings), factor, topic_configs=size)
-        for signal in Signal
-    ]
+    data = [_topic(settings.topic(signal.topic), _partitions(signal, settings), factor, size) for signal in Signal]
     # compacted: a letter's later states replace it, letters that wait are kept for ever; its JSON is base64 of an item
     letters = {"cleanup.policy": "compact", "max.message.bytes": str(2 * settings.max_message_bytes)}
-    return [*data, NewTopic(settings.topic(settings.letters_topic), 1, factor, topic_configs=letters)]
+    return [*data, _topic(settings.topic(settings.letters_topic), 1, factor, letters)]
+
+
+def _topic(name: str, partitions: int, replication_factor: int, configs: Mapping[str, str]) -> NewTopic:
+    """-1, the broker's own factor, is a number that the protocol knows and the client's constructor refuses."""
+    topic = NewTopic(name, partitions, 1, topic_configs=dict(configs))
+    topic.replication_factor = replication_factor
+    return topic
 
 
 def _partitions(signal: Signal, settings: KafkaSettings) -> int:
