@@ -11,7 +11,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from bridge.columns.schema import ATTRIBUTES, LOGS, NAME, SPANS, TIME
-from bridge.documents import OWN, Document
+from bridge.documents import OWN, Document, body_of
 from bridge.model import Signal
 from sinks.opensearch_documents import Row
 
@@ -33,7 +33,7 @@ def row_of(document: Document) -> Row:
     row["Timestamp"] = own["time_unix_nano"]
     row["ReceivedAt"] = own["received_unix_milli"] * _NANOS_OF_MILLI
     if signal is Signal.LOGS:
-        row["Body"] = document["log"]
+        row["Body"] = body_of(document)
     return row
 
 

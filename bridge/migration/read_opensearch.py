@@ -141,7 +141,8 @@ class Source:
         body: Json = {
             "size": self.page_documents,
             "query": self._query(start, end),
-            "sort": [{self.time: {"order": "asc", "numeric_type": "date"}}],
+            # without `missing` rows of one time are lost over several shards (seen on 2.19.1)
+            "sort": [{self.time: {"order": "asc", "numeric_type": "date", "missing": 0}}],
             "pit": {"id": pit, "keep_alive": KEEP_ALIVE},
             "track_total_hits": False,
             **(more or {}),
