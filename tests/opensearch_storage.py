@@ -13,6 +13,8 @@ from bridge.documents import Family, Layout, layout_of
 from bridge.model import OTLP_SIGNALS, Batch, Encoded, Signal
 from bridge.opensearch import OpenSearch, OpenSearchSettings, open_opensearch
 from query_api.opensearch import OpenSearchLimits, OpenSearchStorage
+from sinks import Sink
+from sinks.opensearch import OpenSearchSinkSettings, open_opensearch_sink
 from sinks.opensearch_documents import Documents
 from sinks.opensearch_templates import template, template_name
 from tests.opensearch_service import OpenSearchNode
@@ -25,7 +27,7 @@ ONE_COPY: Final = {"number_of_shards": 1, "number_of_replicas": 0}
 
 @dataclass
 class BulkSink:
-    """Writes documents and makes them visible at once; templates are put by who opens it."""
+    """Writes our documents into indices as others have made them: the real sink would make those ready first."""
 
     client: OpenSearch
     documents: Documents
@@ -44,6 +46,9 @@ class BulkSink:
             answer = await self.client.call("POST", "/_bulk", body, params={"refresh": "true"})
             assert not answer["errors"], answer["items"][:3]
 
+    async def ping(self) -> None:
+        await self.client.call("GET", "/")
+
 
 @dataclass
 class OpenedOpenSearch:
@@ -52,11 +57,11 @@ class OpenedOpenSearch:
     storage: OpenSearchStorage
     client: OpenSearch
     layout: Layout
-    sink: BulkSink
+    sink: Sink
     has_templates: bool = True
 
     async def write(self, stored: Stored) -> None:
-        await stored.fill(self.sink)  # type: ignore[arg-type]
+        await stored.fill(self.sink)
 
     async def merge(self) -> None:
         for signal in OTLP_SIGNALS:
@@ -79,11 +84,15 @@ class OpenedOpenSearch:
 async def opened_opensearch(
     node: OpenSearchNode, family: Family, *, has_templates: bool = True, shards: int = 1
 ) -> AsyncIterator[OpenedOpenSearch]:
-    """With no indices; those that are made are gone with the block."""
+    """With no indices; those that are made are gone with the block. Without templates they are as others make them."""
     name = uuid.uuid4().hex[:12]
     layout = layout_of(family, f"t{name}-logs-", f"t{name}-spans-")
-    async with open_opensearch(OpenSearchSettings(hosts=(node.url,), request_timeout_seconds=60.0)) as client:
-        settings = {**ONE_COPY, "number_of_shards": shards}
+    client_settings = OpenSearchSettings(hosts=(node.url,), request_timeout_seconds=60.0)
+    sink_settings = OpenSearchSinkSettings(
+        client_settings, layout, number_of_shards=shards, number_of_replicas=0, is_refreshed=True
+    )
+    async with open_opensearch(client_settings) as client, open_opensearch_sink(sink_settings) as own:
+        settings = {"number_of_shards": shards, "number_of_replicas": 0}
         names = [template_name(layout, signal) for signal in OTLP_SIGNALS]
         bodies = [template(layout, signal, settings, ()) for signal in OTLP_SIGNALS]
         if not has_templates:
@@ -93,7 +102,8 @@ async def opened_opensearch(
             await client.call("PUT", f"/_index_template/{each}", body)
         try:
             storage = OpenSearchStorage(client, layout, LIMITS)
-            yield OpenedOpenSearch(storage, client, layout, BulkSink(client, Documents(layout)), has_templates)
+            sink: Sink = own if has_templates else BulkSink(client, Documents(layout))
+            yield OpenedOpenSearch(storage, client, layout, sink, has_templates)
         finally:
             await client.call("DELETE", f"/t{name}-*")
             await asyncio.gather(*(client.call("DELETE", f"/_index_template/{each}") for each in names))
