@@ -4,8 +4,9 @@
 
 One receive and one deliver on a real Kafka and ClickHouse, logs in requests of 20, open loop. In turn, each `--rounds`
 times: without a shadow, and with `headrace deliver --sink opensearch`. OpenSearch runs, is killed and is started again
-in both, so that the shadow is the only difference. Prints p50 and p99 of acknowledgements, and of acknowledged to
-visible in ClickHouse, the ratios, and how long the shadow took to catch up.
+in both, so that the shadow is the only difference. Both have the lowest priority (nice 19), for want of the machines of
+their own that they have elsewhere; with `--shared` they fight for these cores. Prints p50 and p99 of acknowledgements,
+and of acknowledged to visible in ClickHouse, the ratios, and how long the shadow took to catch up.
 """
 
 import argparse
@@ -54,11 +55,12 @@ class Services:
 
 def measure(services: Services, folder: Path, name: str, plan: argparse.Namespace, *, is_shadowed: bool) -> Times:
     """One run on topics, tables and indices of its own."""
-    extra = {"opensearch__hosts": json.dumps([services.node.url])}
+    hosts = json.dumps([services.node.url])
+    extra = {"opensearch__hosts": hosts, "clickhouse__logs_ttl_days": "3650"}  # the payloads are not of today
     with fleet(folder, services.broker, services.server, name, **extra) as made:
         made.start(receivers=1, delivers=1)
         if is_shadowed:
-            made.add(SHADOW).wait_until_up()
+            made.add(SHADOW, niceness(plan)).wait_until_up()
         tables = Tables(services.server, name)
         tables.wait()
         seconds = plan.before + plan.outage + plan.after
@@ -80,6 +82,10 @@ def measure(services: Services, folder: Path, name: str, plan: argparse.Namespac
         len(told["answered_at"]) * ITEMS,
         time.monotonic() - caught_up if is_shadowed else 0.0,
     )
+
+
+def niceness(plan: argparse.Namespace) -> int:
+    return 0 if plan.shared else 19
 
 
 def drive(made: Fleet, seconds: float, rate: float) -> "subprocess.Popen[str]":
@@ -140,9 +146,10 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=400.0, help="items a second")
     for name, seconds in (("before", 15.0), ("outage", 60.0), ("after", 30.0)):
         parser.add_argument(f"--{name}", type=float, default=seconds, help="seconds")
+    parser.add_argument("--shared", action="store_true", help="OpenSearch and the shadow with ordinary priority")
     plan = parser.parse_args()
     runs: dict[bool, list[Times]] = {False: [], True: []}
-    with start_kafka() as broker, start_clickhouse() as server, start_opensearch() as node:
+    with start_kafka() as broker, start_clickhouse() as server, start_opensearch(niceness(plan)) as node:
         services = Services(broker, server, node)
         for number in range(2 * plan.rounds):
             is_shadowed = number % 4 in (1, 2)  # A B B A: what drifts falls on both

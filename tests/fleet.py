@@ -69,12 +69,12 @@ class Fleet:
         for program in made:
             program.wait_until_up()
 
-    def add(self, role: str) -> Program:
+    def add(self, role: str, niceness: int = 0) -> Program:
         """One more process, spawned."""
         team = {"receive": self.receivers, "deliver": self.delivers}.get(role, self.shadows)
         folder = self.directory / f"{role.replace(' ', '')}-{len(team)}"
         folder.mkdir(parents=True)
-        program = Program(folder, self.settings(), role)
+        program = Program(folder, self.settings(), role, niceness=niceness)
         team.append(program)
         program.spawn()
         return program

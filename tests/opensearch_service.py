@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import nice
 from tests.program import free_port
 from tests.services import ROOT, Unavailable, skipped_if_unavailable
 
@@ -35,6 +36,7 @@ class OpenSearchNode:
     port: int
     directory: Path
     library: Path | None = None
+    niceness: int = 0
     transport_port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -52,7 +54,15 @@ class OpenSearchNode:
         if java is None:
             raise Unavailable("java 17 (a JDK) is needed for OpenSearch; install one, or set HEADRACE_TEST_OPENSEARCH")
         options = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", f"-Djava.io.tmpdir={self.directory}"]
-        command = [java, *options, "-cp", f"{self.library}/*", str(NODE), str(self.directory / "home")]
+        command = [
+            *nice(self.niceness),
+            java,
+            *options,
+            "-cp",
+            f"{self.library}/*",
+            str(NODE),
+            str(self.directory / "home"),
+        ]
         with (self.directory / "node.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, str(self.port), str(self.transport_port)], stdout=log, stderr=log
@@ -96,10 +106,10 @@ class OpenSearchNode:
 
 
 @contextmanager
-def start_opensearch() -> Iterator[OpenSearchNode]:
+def start_opensearch(niceness: int = 0) -> Iterator[OpenSearchNode]:
     """A fresh node of our own on free ports, gone with the block. Raises `Unavailable`."""
     directory = Path(tempfile.mkdtemp(prefix="headrace-opensearch-"))
-    node = OpenSearchNode(free_port(), directory, _library())
+    node = OpenSearchNode(free_port(), directory, _library(), niceness)
     try:
         node.start()
         yield node

@@ -41,3 +41,8 @@ def watching(look: Callable[[], Mapping[str, int]], every_seconds: float) -> Ite
     finally:
         ended.set()
         watcher.join()
+
+
+def nice(niceness: int) -> list[str]:
+    """What goes before a command so that it has that niceness."""
+    return ["nice", "-n", str(niceness)] if niceness else []

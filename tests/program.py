@@ -29,13 +29,14 @@ def free_port() -> int:
 class Program:
     """A role of `headrace`, with its arguments, that can be killed and started again on the same data and ports.
 
-    `crash_at` makes it kill itself at a step (tests/crash_at.py).
+    `crash_at` makes it kill itself at a step (tests/crash_at.py); `niceness` is that of nice(1).
     """
 
     directory: Path
     settings: dict[str, str]
     role: str = "run"
     crash_at: str = ""
+    niceness: int = 0
     grpc_port: int = field(default_factory=free_port)
     http_port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
@@ -67,7 +68,10 @@ class Program:
             role = self.role.split()
             command = ["tests.crash_at", self.crash_at, *role] if self.crash_at else ["bridge", *role]
             self.process = subprocess.Popen(
-                [sys.executable, "-m", *command], env=self.environ(), stdout=log, stderr=log
+                [*processes.nice(self.niceness), sys.executable, "-m", *command],
+                env=self.environ(),
+                stdout=log,
+                stderr=log,
             )
 
     def wait_until_up(self) -> None:
