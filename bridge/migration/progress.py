@@ -30,7 +30,7 @@ class Progress:
     done: int = 0
     skipped: int = 0
     _began: float = field(default_factory=time.monotonic)
-    _told: float = 0.0
+    _told: float = field(default_factory=time.monotonic)
 
     def add(self, documents: int, where: str, *, is_old: bool = False) -> None:
         """Show it, at most every few seconds where nobody watches."""
