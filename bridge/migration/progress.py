@@ -27,6 +27,7 @@ class Progress:
 
     total: int
     stream: TextIO = field(default_factory=lambda: sys.stderr)
+    plain_every_seconds: float = PLAIN_EVERY_SECONDS
     done: int = 0
     skipped: int = 0
     _began: float = field(default_factory=time.monotonic)
@@ -41,7 +42,7 @@ class Progress:
         if self.stream.isatty():
             self.stream.write(f"\r\x1b[K{bar(self.done, total)} {text}")
             self.stream.flush()
-        elif now - self._told >= PLAIN_EVERY_SECONDS:
+        elif now - self._told >= self.plain_every_seconds:
             self._told = now
             print(text, file=self.stream, flush=True)
 

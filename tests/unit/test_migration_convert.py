@@ -128,8 +128,9 @@ def test_of_equal_rows_as_many_are_missing_as_there_are_too_few() -> None:
 def test_progress_is_plain_lines_where_nobody_watches() -> None:
     """How many, how fast and how long still; documents of earlier runs make it no faster."""
     stream = StringIO()
-    progress = Progress(100, stream)
-    progress.add(40, "day one", is_old=True)
+    Progress(100, stream).add(40, "day one", is_old=True)
+    assert not stream.getvalue()
+    Progress(100, stream, plain_every_seconds=0.0).add(40, "day one", is_old=True)
     assert "0 of 60 documents" in stream.getvalue()
     assert "\r" not in stream.getvalue()
     assert told(50, 200, 10.0) == "50 of 200 documents, 5/s, 30 s left"
