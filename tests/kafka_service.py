@@ -4,13 +4,11 @@ Tests that only talk to a broker take the one of HEADRACE_TEST_KAFKA (host:port)
 """
 
 import base64
-import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -22,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from tests.program import free_port
-from tests.services import ROOT, Unavailable, skipped_if_unavailable
+from tests.services import Unavailable, maven_jars, skipped_if_unavailable
 
 POM = Path(__file__).with_name("kafka-pom.xml")
 START_SECONDS = 60.0
@@ -149,7 +147,7 @@ def start_kafka(
     `listeners` are more of them, by the names SASL and TLS, with their ports; `extra` says how they let clients in.
     """
     directory = Path(tempfile.mkdtemp(prefix="headrace-kafka-"))
-    broker = KafkaBroker(free_port(), directory, _library(), extra, listeners or {}, scram_users)
+    broker = KafkaBroker(free_port(), directory, maven_jars("Kafka", POM, 43), extra, listeners or {}, scram_users)
     try:
         broker.format()
         broker.start()
@@ -158,28 +156,6 @@ def start_kafka(
         if broker.process is not None and broker.process.poll() is None:
             broker.kill()
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _library() -> Path:
-    """The folder of the broker's jars."""
-    home = ROOT / ".services" / "kafka"
-    library = home / "lib"
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (home / "complete").exists():
-            return library
-        maven = shutil.which("mvn")
-        if maven is None:
-            raise Unavailable("maven is needed once to fetch Kafka; install it, or set HEADRACE_TEST_KAFKA")
-        sys.stderr.write("fetching Kafka (43 MB, once) ...\n")
-        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={library}"]
-        command = [maven, "-q", "-B", "-f", str(POM), *goal]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
-        if done.returncode:
-            raise Unavailable(f"maven could not fetch Kafka: {done.stdout[-1000:]}")
-        (home / "complete").touch()
-    return library
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,10 @@ Tests that only talk to a node take the one of HEADRACE_TEST_OPENSEARCH (host:po
 `path.repo` for snapshots, told in HEADRACE_TEST_OPENSEARCH_REPOSITORY.
 """
 
-import fcntl
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
@@ -22,7 +20,7 @@ import pytest
 
 from tests.processes import nice
 from tests.program import free_port
-from tests.services import ROOT, Unavailable, skipped_if_unavailable
+from tests.services import Unavailable, maven_jars, skipped_if_unavailable
 
 POM = Path(__file__).with_name("opensearch-pom.xml")
 NODE = Path(__file__).with_name("OpenSearchNode.java")
@@ -109,7 +107,7 @@ class OpenSearchNode:
 def start_opensearch(niceness: int = 0) -> Iterator[OpenSearchNode]:
     """A fresh node of our own on free ports, gone with the block. Raises `Unavailable`."""
     directory = Path(tempfile.mkdtemp(prefix="headrace-opensearch-"))
-    node = OpenSearchNode(free_port(), directory, _library(), niceness)
+    node = OpenSearchNode(free_port(), directory, maven_jars("OpenSearch", POM, 53), niceness)
     try:
         node.start()
         yield node
@@ -117,28 +115,6 @@ def start_opensearch(niceness: int = 0) -> Iterator[OpenSearchNode]:
         if node.process is not None and node.process.poll() is None:
             node.kill()
         shutil.rmtree(directory, ignore_errors=True)
-
-
-def _library() -> Path:
-    """The folder of the node's jars."""
-    home = ROOT / ".services" / "opensearch"
-    library = home / "lib"
-    home.mkdir(parents=True, exist_ok=True)
-    with (home / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if (home / "complete").exists():
-            return library
-        maven = shutil.which("mvn")
-        if maven is None:
-            raise Unavailable("maven is needed once to fetch OpenSearch; install it, or set HEADRACE_TEST_OPENSEARCH")
-        sys.stderr.write("fetching OpenSearch (53 MB, once) ...\n")
-        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={library}"]
-        command = [maven, "-q", "-B", "-f", str(POM), *goal]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
-        if done.returncode:
-            raise Unavailable(f"maven could not fetch OpenSearch: {done.stdout[-1000:]}")
-        (home / "complete").touch()
-    return library
 
 
 @pytest.fixture(scope="session")

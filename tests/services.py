@@ -98,6 +98,29 @@ def start_clickhouse() -> Iterator[ClickHouseServer]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def maven_jars(name: str, pom: Path, megabytes: int) -> Path:
+    """The folder of a service's jars, fetched from Maven once, below .services/. Raises `Unavailable`."""
+    home = ROOT / ".services" / name.lower()
+    library = home / "lib"
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if (home / "complete").exists():
+            return library
+        maven = shutil.which("mvn")
+        if maven is None:
+            advice = f"install it, or set HEADRACE_TEST_{name.upper()}"
+            raise Unavailable(f"maven is needed once to fetch {name}; {advice}")
+        sys.stderr.write(f"fetching {name} ({megabytes} MB, once) ...\n")
+        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={library}"]
+        command = [maven, "-q", "-B", "-f", str(pom), *goal]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+        if done.returncode:
+            raise Unavailable(f"maven could not fetch {name}: {done.stdout[-1000:]}")
+        (home / "complete").touch()
+    return library
+
+
 def _library() -> Path:
     """The server's library, installed from npm once, below .services/."""
     home = ROOT / ".services" / "clickhouse"
