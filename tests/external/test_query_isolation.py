@@ -17,12 +17,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bridge.settings_dual import Dual
 from bridge.settings_links import HyperDX
+from bridge.telemetry import Metrics
 from query_api.api import Route, Rules
+from query_api.dual_role import open_dual_read
+from query_api.memory import MemoryStorage
 from query_api.routes import LOGS_ADAPTER, MAIN, TRACING_ADAPTER
+from query_api.sides import Side
+from query_api.storage import StorageProvider
 from query_api.tenant import Action, Tenant
 from tests.clickhouse_storage import opened_server
 from tests.contracts.storage_contract import TEXT
+from tests.dual import Kept
 from tests.query_fuzz import SPAN, TRACE, Ask, asks, plain, with_payload
 from tests.query_server import Answer, Served, known, serving
 from tests.services import ClickHouseServer
@@ -107,10 +114,17 @@ async def opened(clickhouse: ClickHouseServer) -> AsyncIterator[Served]:
     roles |= {f"only {action}": [f"{action}:acme"] for action in Action}
     roles |= {f"{action} of others": [f"{action}:evil-id"] for action in Action} | {"nobody": []}
     tokens = {name.replace(" ", "-"): role for name, role in roles.items()}
+    data = the_data()
     async with opened_server(clickhouse.http_port) as store:
-        await store.write(the_data())
+        await store.write(data)
         callers = known(tokens)
-        async with serving(store.storage, rules=Rules(hyperdx=LINKS), callers=callers) as served:
+        memory = MemoryStorage()
+        data.to_memory(memory)
+        sides: dict[Side, StorageProvider] = {Side.CLICKHOUSE: store.storage, Side.OPENSEARCH: memory}
+        async with (
+            open_dual_read(sides, Side.CLICKHOUSE, Dual(sample_rate=0.2), Kept(), Metrics()) as both,
+            serving(both.storage, rules=Rules(hyperdx=LINKS), callers=callers, dual_report=both.report) as served,
+        ):
             yield served
 
 
