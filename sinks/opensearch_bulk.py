@@ -5,7 +5,7 @@ A document is created under an `_id` of its own, so whatever is sent again is wr
 
 import asyncio
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import orjson
@@ -21,7 +21,7 @@ FIRST_PAUSE_SECONDS: Final = 0.1
 MAX_PAUSE_SECONDS: Final = 2.0
 TOO_LARGE: Final = 413
 # nothing else of an answer is read, and it would be as large as the documents
-FILTER: Final = "items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason"
+FILTER: Final = "items.*.status,items.*._seq_no,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason"
 
 
 def line_of(item: Item) -> bytes:
@@ -45,11 +45,18 @@ def cut(lines: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes, ...]]:
 
 
 class Bulk:
-    """Sends. `is_refreshed`: what is written can be searched on return."""
+    """Sends. `is_refreshed`: what is written can be searched on return.
 
-    def __init__(self, client: OpenSearch, *, is_refreshed: bool) -> None:
-        self._client = client
-        self._params = {"filter_path": FILTER} | ({"refresh": "true"} if is_refreshed else {})
+    `began` is called when a document was the first of a shard: its index is new, whoever has made it.
+    """
+
+    def __init__(
+        self, client: OpenSearch, began: Callable[[], None], *, is_refreshed: bool, timeout_seconds: float
+    ) -> None:
+        """The nodes wait half of a request's time for missing shards, so that there is time to be told of them."""
+        self._client, self._began, self._timeout_seconds = client, began, timeout_seconds
+        self._params = {"filter_path": FILTER, "timeout": f"{max(1, round(timeout_seconds * 500))}ms"}
+        self._params |= {"refresh": "true"} if is_refreshed else {}
 
     async def send(self, lines: Sequence[bytes]) -> list[str]:
         """Return when each document is written or refused for good; why, one text a refused document.
@@ -80,10 +87,14 @@ class Bulk:
         raise trouble
 
     async def _post(self, lines: Sequence[bytes]) -> list[dict[str, Any]]:
-        answer = await self._client.call("POST", "/_bulk", b"".join(lines), params=self._params)
+        # told both times: opensearch-py takes the nodes' `timeout` for its own where it is not given one
+        body, timeout_seconds = b"".join(lines), self._timeout_seconds
+        answer = await self._client.call("POST", "/_bulk", body, params=self._params, timeout_seconds=timeout_seconds)
         items = [item["create"] for item in answer.get("items", ())]
         if len(items) != len(lines):
             raise SinkUnavailable(f"{len(items)} answers for {len(lines)} documents", reason="server_error")
+        if any(item.get("_seq_no") == 0 for item in items):
+            self._began()
         return items
 
     async def _send_halves(self, lines: Sequence[bytes]) -> list[str]:

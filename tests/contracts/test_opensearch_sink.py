@@ -1,6 +1,9 @@
 """The OpenSearch sink keeps the sink contract, in both families of documents, on a real node."""
 
 import asyncio
+import gc
+import socket
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -11,6 +14,7 @@ import pytest
 from bridge.documents import Family
 from bridge.errors import RejectedBySink, SinkUnavailable
 from bridge.model import OTLP_SIGNALS, Batch, Run, Signal
+from bridge.opensearch import OpenSearchSettings, open_opensearch
 from sinks.opensearch import OpenSearchSinkSettings, open_opensearch_sink
 from sinks.opensearch_bulk import TRIES
 from sinks.opensearch_documents import rows_of
@@ -90,7 +94,7 @@ async def test_the_ledger_and_what_a_partial_shadow_leaves_out_are_not_sent(open
         ledger = opened.sink.encode(Batch(Signal.LEDGER, "token", pa.table({"Received": [1]})))
         await opened.sink.write(ledger)
         encoded = opened.sink.encode(batch)
-        assert (ledger.rows, ledger.body.bodies, encoded.rows) == (1, (), 5)
+        assert (ledger.rows, list(ledger.body.bodies), encoded.rows) == (1, [], 5)
         await opened.sink.write(encoded)
         assert sorted(await opened.ids(Signal.LOGS)) == ["0000000000000001", "0000000000000005"]
         async with open_opensearch_sink(settings) as whole:
@@ -209,6 +213,37 @@ async def rejections(opened: OpenedOpenSearch) -> int:
     answer = await opened.client.call("GET", "/_nodes/stats/indexing_pressure")
     (node,) = answer["nodes"].values()
     return int(node["indexing_pressure"]["memory"]["total"]["coordinating_rejections"])
+
+
+async def test_a_silent_host_is_left_alone(opensearch: OpenSearchNode) -> None:
+    """One that takes connections and answers nothing costs the others one timeout, not every second request."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        async with opened_opensearch(sink_settings(opensearch.url, own_layout(Family.A))) as opened:
+            hosts = (opensearch.url, f"http://127.0.0.1:{silent.getsockname()[1]}")
+            client = replace(opened.sink.settings.client, hosts=hosts, request_timeout_seconds=1.0)
+            async with open_opensearch_sink(replace(opened.sink.settings, client=client)) as sink:
+                batch = batch_of(Signal.LOGS, 50)
+                with pytest.raises(SinkUnavailable) as caught:
+                    await sink.write(sink.encode(batch))
+                assert caught.value.reason == "timeout"
+                for _ in range(3):
+                    await sink.write(sink.encode(batch))
+            assert sorted(await opened.ids(Signal.LOGS)) == expected(50)
+
+
+async def test_a_host_that_refuses_is_passed_by_and_closed_with_the_rest(opensearch: OpenSearchNode) -> None:
+    """Nothing of it is left when the client is closed."""
+    settings = OpenSearchSettings((opensearch.url, "http://127.0.0.1:1"))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        async with open_opensearch(settings) as client:
+            for _ in range(4):
+                assert "version" in await client.call("GET", "/")
+        del client
+        gc.collect()
+    assert not told
 
 
 async def test_a_write_that_takes_too_long_says_timeout(opensearch: OpenSearchNode) -> None:
