@@ -5,20 +5,23 @@ opensearch-py's async transport does the talking (pool of hosts, TLS, a user); w
 
 import io
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
-from opensearchpy import AIOHttpConnection, AsyncOpenSearch, TransportError
+from opensearchpy import AIOHttpConnection, AsyncOpenSearch, RoundRobinSelector, TransportError
 from opensearchpy.exceptions import ConnectionError as NoAnswer
 from opensearchpy.exceptions import ConnectionTimeout, OpenSearchException, SerializationError
 
 Json = dict[str, Any]
 NDJSON = {"Content-Type": "application/x-ndjson"}
 JSON = {"Content-Type": "application/json"}
+# A host that was silent is asked again after this long, if others are there: each attempt costs a whole timeout.
+SILENT_SECONDS: Final = 300.0
 # It writes a line a call, with URLs and at DEBUG with documents; what fails is told by who calls.
 logging.getLogger("opensearch").setLevel(logging.CRITICAL)
 
@@ -74,6 +77,7 @@ async def open_opensearch(settings: OpenSearchSettings) -> AsyncIterator["OpenSe
         "retry_on_status": (),
         "http_compress": False,
         "connection_class": _Connection,
+        "selector_class": _Selector,
     }
     if any(host.startswith("https") for host in settings.hosts):
         options |= {"verify_certs": settings.verify, "ssl_show_warn": False}
@@ -86,16 +90,35 @@ async def open_opensearch(settings: OpenSearchSettings) -> AsyncIterator["OpenSe
         yield OpenSearch(client)
     finally:
         await client.close()
+        for connection, _ in client.transport.connection_pool.connection_opts:  # also those that were left alone
+            await connection.close()
 
 
 class _Connection(AIOHttpConnection):
-    """Sends large bodies in pieces, as aiohttp wants them; a stream is made for each attempt, which reads it up."""
+    """Sends large bodies in pieces, as aiohttp wants them; a stream is made for each attempt, which reads it up.
+
+    `silent_until` (monotonic seconds): it has not answered in time. opensearch-py leaves alone only what refuses.
+    """
+
+    silent_until = 0.0
 
     async def perform_request(
         self, method: str, url: str, params: Any = None, body: bytes | None = None, *args: Any, **kwargs: Any
     ) -> Any:
         stream = io.BytesIO(body) if body is not None else None
-        return await super().perform_request(method, url, params, stream, *args, **kwargs)  # type: ignore[arg-type]
+        try:
+            return await super().perform_request(method, url, params, stream, *args, **kwargs)  # type: ignore[arg-type]
+        except ConnectionTimeout:
+            self.silent_until = time.monotonic() + SILENT_SECONDS
+            raise
+
+
+class _Selector(RoundRobinSelector):
+    """Hosts in turn, those that were silent only if there is no other: a batch of many requests would never end."""
+
+    def select(self, connections: Any) -> Any:
+        now = time.monotonic()
+        return super().select([each for each in connections if each.silent_until <= now] or connections)
 
 
 class OpenSearch:
