@@ -118,7 +118,7 @@ def build_health(
     is_shadow: bool = False,
 ) -> Health:
     store = settings.clickhouse
-    slowest_insert_seconds = store.connect_timeout_seconds + store.send_receive_timeout_seconds
+    slowest_insert_seconds: float = store.connect_timeout_seconds + store.send_receive_timeout_seconds
     if is_shadow:
         slowest_insert_seconds = SHADOW_REQUESTS * settings.opensearch.request_timeout_seconds
     return Health(
