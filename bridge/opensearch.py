@@ -5,6 +5,7 @@ opensearch-py's async transport does the talking (pool of hosts, TLS, a user); w
 
 import io
 import logging
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,6 +17,8 @@ import orjson
 from opensearchpy import AIOHttpConnection, AsyncOpenSearch, RoundRobinSelector, TransportError
 from opensearchpy.exceptions import ConnectionError as NoAnswer
 from opensearchpy.exceptions import ConnectionTimeout, OpenSearchException, SerializationError
+
+from bridge.errors import SettingsInvalid
 
 Json = dict[str, Any]
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -68,7 +71,7 @@ class Refused(OpenSearchError):
 
 @asynccontextmanager
 async def open_opensearch(settings: OpenSearchSettings) -> AsyncIterator["OpenSearch"]:
-    """A client that connects when it is first used."""
+    """A client that connects when it is first used. Raises `SettingsInvalid` for certificates it cannot read."""
     options: dict[str, Any] = {
         "hosts": list(settings.hosts),
         "timeout": settings.request_timeout_seconds,
@@ -80,6 +83,7 @@ async def open_opensearch(settings: OpenSearchSettings) -> AsyncIterator["OpenSe
         "selector_class": _Selector,
     }
     if any(host.startswith("https") for host in settings.hosts):
+        _check_certificates(settings)
         options |= {"verify_certs": settings.verify, "ssl_show_warn": False}
         files = {name: getattr(settings, name) for name in ("ca_certs", "client_cert", "client_key")}
         options |= {name: str(path) for name, path in files.items() if path is not None}
@@ -92,6 +96,19 @@ async def open_opensearch(settings: OpenSearchSettings) -> AsyncIterator["OpenSe
         await client.close()
         for connection, _ in client.transport.connection_pool.connection_opts:  # also those that were left alone
             await connection.close()
+
+
+def _check_certificates(settings: OpenSearchSettings) -> None:
+    """opensearch-py reads them at the first request, and says of every later one that there are no hosts."""
+    context, ca_certs, name = ssl.create_default_context(), settings.ca_certs, "ca_certs"
+    try:
+        if ca_certs is not None and not ca_certs.is_dir():
+            context.load_verify_locations(ca_certs)
+        name = "client_cert"
+        if settings.client_cert is not None:
+            context.load_cert_chain(settings.client_cert, settings.client_key)
+    except OSError as error:
+        raise SettingsInvalid(f"opensearch.{name}: {getattr(settings, name)} cannot be used: {error}") from error
 
 
 class _Connection(AIOHttpConnection):
@@ -111,6 +128,12 @@ class _Connection(AIOHttpConnection):
         except ConnectionTimeout:
             self.silent_until = time.monotonic() + SILENT_SECONDS
             raise
+
+    def _raise_error(self, status_code: int, raw_data: str | bytes, content_type: str | None = None) -> None:
+        try:
+            super()._raise_error(status_code, raw_data, content_type)
+        except AttributeError as error:  # JSON that is no object, as of a gateway before the nodes
+            raise TransportError(status_code, raw_data, None) from error
 
 
 class _Selector(RoundRobinSelector):

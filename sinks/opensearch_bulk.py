@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from bridge.errors import SinkUnavailable
-from bridge.opensearch import OpenSearch, OpenSearchError, Refused
+from bridge.opensearch import Json, OpenSearch, OpenSearchError, Refused
 from bridge.retry import backoff_seconds
 from sinks.opensearch_codes import Fate, error_of, fate_of, refusal_of, unavailable
 from sinks.opensearch_documents import Item
@@ -90,9 +90,7 @@ class Bulk:
         # told both times: opensearch-py takes the nodes' `timeout` for its own where it is not given one
         body, timeout_seconds = b"".join(lines), self._timeout_seconds
         answer = await self._client.call("POST", "/_bulk", body, params=self._params, timeout_seconds=timeout_seconds)
-        items = [item["create"] for item in answer.get("items", ())]
-        if len(items) != len(lines):
-            raise SinkUnavailable(f"{len(items)} answers for {len(lines)} documents", reason="server_error")
+        items = _items(answer, len(lines))
         if any(item.get("_seq_no") == 0 for item in items):
             self._began()
         return items
@@ -102,6 +100,20 @@ class Bulk:
             return [f"document too large: the nodes take no request of {len(lines[0])} bytes"]
         half = len(lines) // 2
         return await self.send(lines[:half]) + await self.send(lines[half:])
+
+
+def _items(answer: Json, count: int) -> list[dict[str, Any]]:
+    """What became of each of `count` documents. Raises `SinkUnavailable` if the answer does not say it."""
+    try:
+        items = [item["create"] for item in answer["items"]]
+        is_told = len(items) == count and all(
+            int(item["status"]) and isinstance(item.get("error", {}), dict) for item in items
+        )
+    except (LookupError, TypeError, ValueError, AttributeError):
+        is_told = False
+    if not is_told:
+        raise SinkUnavailable(f"no answer of OpenSearch to {count} documents", reason="server_error")
+    return items
 
 
 def _sorted(

@@ -7,12 +7,14 @@ import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from aiohttp import web
 
 from bridge.documents import Family
-from bridge.errors import RejectedBySink, SinkUnavailable
+from bridge.errors import RejectedBySink, SettingsInvalid, SinkUnavailable
 from bridge.model import OTLP_SIGNALS, Batch, Run, Signal
 from bridge.opensearch import OpenSearchSettings, open_opensearch
 from sinks.opensearch import OpenSearchSinkSettings, open_opensearch_sink
@@ -84,6 +86,21 @@ async def test_a_sink_opens_while_nothing_listens() -> None:
         with pytest.raises(SinkUnavailable) as caught:
             await sink.ping()
         assert caught.value.reason == "connection"
+
+
+@pytest.mark.parametrize("name", ["ca_certs", "client_cert"])
+@pytest.mark.parametrize("text", [None, "no PEM"])
+async def test_a_certificate_that_cannot_be_read_is_said_at_the_start(
+    tmp_path: Path, name: str, text: str | None
+) -> None:
+    """By the setting's name, and not in the middle of a lane."""
+    path = tmp_path / "file.pem"
+    if text is not None:
+        path.write_text(text)
+    settings = replace(OpenSearchSettings(("https://127.0.0.1:1",)), **{name: path})  # type: ignore[arg-type]
+    with pytest.raises(SettingsInvalid, match=f"opensearch.{name}"):
+        async with open_opensearch(settings):
+            pass
 
 
 async def test_the_ledger_and_what_a_partial_shadow_leaves_out_are_not_sent(opensearch: OpenSearchNode) -> None:
@@ -213,6 +230,37 @@ async def rejections(opened: OpenedOpenSearch) -> int:
     answer = await opened.client.call("GET", "/_nodes/stats/indexing_pressure")
     (node,) = answer["nodes"].values()
     return int(node["indexing_pressure"]["memory"]["total"]["coordinating_rejections"])
+
+
+NO_ANSWERS = (
+    *("", "[]", "{}", "<html>", '"down"', '{"items": null}', '{"error": null}', '{"index_templates": []}'),
+    *('{"items": [{"index": {"status": 201}}]}', '{"items": [{"create": {"status": 400, "error": "x"}}]}'),
+)
+
+
+@pytest.mark.parametrize("is_bulk_only", [False, True])
+@pytest.mark.parametrize("status", [200, 502])
+@pytest.mark.parametrize("text", NO_ANSWERS)
+async def test_what_is_no_answer_of_opensearch_is_waited_for(status: int, text: str, is_bulk_only: bool) -> None:
+    """A gateway before the nodes, or another program at their address: no lane ends for it."""
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "GET" and is_bulk_only:
+            return web.json_response({"index_templates": [{"index_template": {}}], "x": {"mappings": {}}})
+        return web.Response(text=text, status=status, content_type="application/json")
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with open_opensearch_sink(sink_settings(url, own_layout(Family.A))) as sink:
+            with pytest.raises(SinkUnavailable):
+                await sink.write(sink.encode(batch_of(Signal.LOGS, 1)))
+    finally:
+        await runner.cleanup()
 
 
 async def test_a_silent_host_is_left_alone(opensearch: OpenSearchNode) -> None:
