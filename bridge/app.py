@@ -184,7 +184,7 @@ async def run_shadow(settings: Settings, stop: asyncio.Event, started: Started =
         sink = await stack.enter_async_context(open_shadow(settings))
         out = build_shadow_exit(settings, sink, KafkaLetters(kafka, appender), identities, metrics)
         deliver = build_deliver(settings, reader, out)
-        health = build_health(settings, metrics, identities, deliver=deliver, reader=reader)
+        health = build_health(settings, metrics, identities, deliver=deliver, reader=reader, is_shadow=True)
         drained = asyncio.Event()
         admin_port = await stack.enter_async_context(open_admin(settings.admin.listen, health, metrics.registry, None))
         async with asyncio.TaskGroup() as group:

@@ -103,6 +103,10 @@ class Nowhere:
         raise AssertionError(f"{len(records)} records were to be appended nowhere")
 
 
+# Bulk requests of one batch at their slowest; a restart would only begin with the first of them again.
+SHADOW_REQUESTS = 20
+
+
 def build_health(
     settings: Settings,
     metrics: Metrics,
@@ -111,9 +115,12 @@ def build_health(
     receiver: Receiver | None = None,
     deliver: "Deliver | None" = None,
     reader: LogReader | None = None,
+    is_shadow: bool = False,
 ) -> Health:
     store = settings.clickhouse
-    slowest_insert_seconds = store.connect_timeout_seconds + store.send_receive_timeout_seconds
+    slowest_insert_seconds: float = store.connect_timeout_seconds + store.send_receive_timeout_seconds
+    if is_shadow:
+        slowest_insert_seconds = SHADOW_REQUESTS * settings.opensearch.request_timeout_seconds
     return Health(
         metrics=metrics,
         no_progress_seconds=settings.deliver.no_progress_seconds,

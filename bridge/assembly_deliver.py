@@ -19,12 +19,18 @@ from enrichers.catalog import DataPlane
 from sinks import Sink
 
 CLICKHOUSE, OPENSEARCH = "clickhouse", "opensearch"
+# A batch is many times as large as documents (a resource stands in each) and takes as much longer; it ends in bulk
+# requests of a thousand or so anyway.
+SHADOW_ROWS, SHADOW_BYTES = 5_000, 1 << 20
 
 
 def build_deliver(settings: Settings, reader: LogReader, out: Exit) -> Deliver:
     deliver = settings.deliver
+    batch = BatchPolicy(deliver.max_rows, deliver.max_bytes, deliver.max_age_seconds)
+    if out.is_shadow:
+        batch = replace(batch, max_rows=min(batch.max_rows, SHADOW_ROWS), max_bytes=min(batch.max_bytes, SHADOW_BYTES))
     policy = DeliverPolicy(
-        BatchPolicy(deliver.max_rows, deliver.max_bytes, deliver.max_age_seconds),
+        batch,
         deliver.max_pending_bytes,
         deliver.retry_initial_seconds,
         deliver.retry_max_seconds,

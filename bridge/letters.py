@@ -96,7 +96,7 @@ class LetterLimit:
         self._count -= count
 
 
-_LETTER: Final = re.compile(r"(.*):(-?\d+)@([0-9a-f]+)", re.DOTALL)
+_LETTER: Final = re.compile(r"(.*):(-?\d{1,18})@([0-9a-f]+)", re.DOTALL)
 
 
 def letter_id(partition: Partition, read: ReadRecord, index: int) -> str:

@@ -5,20 +5,26 @@ opensearch-py's async transport does the talking (pool of hosts, TLS, a user); w
 
 import io
 import logging
+import ssl
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import orjson
-from opensearchpy import AIOHttpConnection, AsyncOpenSearch, TransportError
+from opensearchpy import AIOHttpConnection, AsyncOpenSearch, RoundRobinSelector, TransportError
 from opensearchpy.exceptions import ConnectionError as NoAnswer
 from opensearchpy.exceptions import ConnectionTimeout, OpenSearchException, SerializationError
+
+from bridge.errors import SettingsInvalid
 
 Json = dict[str, Any]
 NDJSON = {"Content-Type": "application/x-ndjson"}
 JSON = {"Content-Type": "application/json"}
+# A host that was silent is asked again after this long, if others are there: each attempt costs a whole timeout.
+SILENT_SECONDS: Final = 300.0
 # It writes a line a call, with URLs and at DEBUG with documents; what fails is told by who calls.
 logging.getLogger("opensearch").setLevel(logging.CRITICAL)
 
@@ -65,7 +71,7 @@ class Refused(OpenSearchError):
 
 @asynccontextmanager
 async def open_opensearch(settings: OpenSearchSettings) -> AsyncIterator["OpenSearch"]:
-    """A client that connects when it is first used."""
+    """A client that connects when it is first used. Raises `SettingsInvalid` for certificates it cannot read."""
     options: dict[str, Any] = {
         "hosts": list(settings.hosts),
         "timeout": settings.request_timeout_seconds,
@@ -74,8 +80,10 @@ async def open_opensearch(settings: OpenSearchSettings) -> AsyncIterator["OpenSe
         "retry_on_status": (),
         "http_compress": False,
         "connection_class": _Connection,
+        "selector_class": _Selector,
     }
     if any(host.startswith("https") for host in settings.hosts):
+        _check_certificates(settings)
         options |= {"verify_certs": settings.verify, "ssl_show_warn": False}
         files = {name: getattr(settings, name) for name in ("ca_certs", "client_cert", "client_key")}
         options |= {name: str(path) for name, path in files.items() if path is not None}
@@ -86,16 +94,54 @@ async def open_opensearch(settings: OpenSearchSettings) -> AsyncIterator["OpenSe
         yield OpenSearch(client)
     finally:
         await client.close()
+        for connection, _ in client.transport.connection_pool.connection_opts:  # also those that were left alone
+            await connection.close()
+
+
+def _check_certificates(settings: OpenSearchSettings) -> None:
+    """opensearch-py reads them at the first request, and says of every later one that there are no hosts."""
+    context, ca_certs, name = ssl.create_default_context(), settings.ca_certs, "ca_certs"
+    try:
+        if ca_certs is not None and not ca_certs.is_dir():
+            context.load_verify_locations(ca_certs)
+        name = "client_cert"
+        if settings.client_cert is not None:
+            context.load_cert_chain(settings.client_cert, settings.client_key)
+    except OSError as error:
+        raise SettingsInvalid(f"opensearch.{name}: {getattr(settings, name)} cannot be used: {error}") from error
 
 
 class _Connection(AIOHttpConnection):
-    """Sends large bodies in pieces, as aiohttp wants them; a stream is made for each attempt, which reads it up."""
+    """Sends large bodies in pieces, as aiohttp wants them; a stream is made for each attempt, which reads it up.
+
+    `silent_until` (monotonic seconds): it has not answered in time. opensearch-py leaves alone only what refuses.
+    """
+
+    silent_until = 0.0
 
     async def perform_request(
         self, method: str, url: str, params: Any = None, body: bytes | None = None, *args: Any, **kwargs: Any
     ) -> Any:
         stream = io.BytesIO(body) if body is not None else None
-        return await super().perform_request(method, url, params, stream, *args, **kwargs)  # type: ignore[arg-type]
+        try:
+            return await super().perform_request(method, url, params, stream, *args, **kwargs)  # type: ignore[arg-type]
+        except ConnectionTimeout:
+            self.silent_until = time.monotonic() + SILENT_SECONDS
+            raise
+
+    def _raise_error(self, status_code: int, raw_data: str | bytes, content_type: str | None = None) -> None:
+        try:
+            super()._raise_error(status_code, raw_data, content_type)
+        except AttributeError as error:  # JSON that is no object, as of a gateway before the nodes
+            raise TransportError(status_code, raw_data, None) from error
+
+
+class _Selector(RoundRobinSelector):
+    """Hosts in turn, those that were silent only if there is no other: a batch of many requests would never end."""
+
+    def select(self, connections: Any) -> Any:
+        now = time.monotonic()
+        return super().select([each for each in connections if each.silent_until <= now] or connections)
 
 
 class OpenSearch:

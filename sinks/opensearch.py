@@ -4,9 +4,11 @@ A batch is any number of bulk requests. Each row is a document under an `_id` ma
 never overwritten: a batch, or a part of it, written again changes nothing. The tenants' ledger is not written here.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import pyarrow as pa
@@ -17,7 +19,7 @@ from bridge.model import OTLP_SIGNALS, Batch, Encoded
 from bridge.opensearch import OpenSearch, OpenSearchError, OpenSearchSettings, open_opensearch
 from sinks.opensearch_bulk import Bulk, cut, line_of
 from sinks.opensearch_codes import error_of
-from sinks.opensearch_documents import Documents, Item
+from sinks.opensearch_documents import Documents
 from sinks.opensearch_schema import Schema
 
 # The numbers of the rows that a partial shadow keeps, of a batch's table; None: all.
@@ -43,10 +45,19 @@ class OpenSearchSinkSettings:
 
 @dataclass(frozen=True, slots=True)
 class Bulks:
-    """A batch as it is sent: the lines of each request, and the indices they go to."""
+    """A batch as it is sent: the indices it goes to, and how the lines of its requests are made.
+
+    What rows share, as the attributes of a resource, stands in each document: together they can be hundreds of times
+    the batch, so they are never there together.
+    """
 
     indices: frozenset[str]
-    bodies: tuple[tuple[bytes, ...], ...]
+    make: Callable[[], Iterator[tuple[bytes, ...]]]
+
+    @property
+    def bodies(self) -> Iterator[tuple[bytes, ...]]:
+        """The lines of each request, made while they are asked for; the same each time."""
+        return self.make()
 
 
 @asynccontextmanager
@@ -70,27 +81,33 @@ class OpenSearchSink:
             "number_of_replicas": settings.number_of_replicas,
         }
         self._schema = Schema(client, settings.layout, index_settings, settings.indexed_labels)
-        self._bulk = Bulk(client, is_refreshed=settings.is_refreshed)
+        self._bulk = Bulk(
+            client,
+            self._schema.forget,
+            is_refreshed=settings.is_refreshed,
+            timeout_seconds=settings.client.request_timeout_seconds,
+        )
 
     def encode(self, batch: Batch) -> Encoded:
         """As `Sink.encode`; `rows` counts also those that a partial shadow leaves out."""
-        table, indices, bodies = batch.table, set[str](), list[tuple[bytes, ...]]()
-        if batch.signal in OTLP_SIGNALS and table.num_rows:
-            items = self._documents.of(batch, self._kept(table) if self._kept else None)
-            bodies = list(cut(_lines(items, indices), self.settings.max_bulk_bytes))
-        body = Bulks(frozenset(indices), tuple(bodies))
+        table, body = batch.table, Bulks(frozenset(), lambda: iter(()))
+        if batch.signal in OTLP_SIGNALS:
+            kept = self._kept(table) if self._kept else None
+            body = Bulks(self._documents.indices(batch, kept), partial(self._bodies, batch, kept))
         return Encoded(batch.signal, batch.token, table.num_rows, tuple(table.schema.names), body)
 
     async def write(self, encoded: Encoded) -> None:
         """As `Sink.write`: of a batch with documents that are refused, all others are written first."""
         body: Bulks = encoded.body
-        if not body.bodies:
+        if not body.indices:
             return
         refused: list[str] = []
+        bodies = body.bodies
         try:
             await self._schema.ensure(encoded.signal, body.indices)
-            for lines in body.bodies:
+            while lines := await asyncio.to_thread(next, bodies, None):
                 refused += await self._bulk.send(lines)
+            await self._schema.ensure(encoded.signal, body.indices)  # one may have been deleted and made anew by us
         except SinkUnavailable:
             self._schema.forget()
             raise
@@ -104,9 +121,5 @@ class OpenSearchSink:
         except OpenSearchError as error:
             raise error_of(error) from error
 
-
-def _lines(items: Iterable[Item], indices: set[str]) -> Iterator[bytes]:
-    """The items as lines; their indices are added."""
-    for item in items:
-        indices.add(item.index)
-        yield line_of(item)
+    def _bodies(self, batch: Batch, kept: Sequence[int] | None) -> Iterator[tuple[bytes, ...]]:
+        return cut(map(line_of, self._documents.of(batch, kept)), self.settings.max_bulk_bytes)

@@ -5,13 +5,13 @@ A document is created under an `_id` of its own, so whatever is sent again is wr
 
 import asyncio
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import orjson
 
 from bridge.errors import SinkUnavailable
-from bridge.opensearch import OpenSearch, OpenSearchError, Refused
+from bridge.opensearch import Json, OpenSearch, OpenSearchError, Refused
 from bridge.retry import backoff_seconds
 from sinks.opensearch_codes import Fate, error_of, fate_of, refusal_of, unavailable
 from sinks.opensearch_documents import Item
@@ -21,7 +21,7 @@ FIRST_PAUSE_SECONDS: Final = 0.1
 MAX_PAUSE_SECONDS: Final = 2.0
 TOO_LARGE: Final = 413
 # nothing else of an answer is read, and it would be as large as the documents
-FILTER: Final = "items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason"
+FILTER: Final = "items.*.status,items.*._seq_no,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason"
 
 
 def line_of(item: Item) -> bytes:
@@ -45,11 +45,18 @@ def cut(lines: Iterable[bytes], max_bytes: int) -> Iterator[tuple[bytes, ...]]:
 
 
 class Bulk:
-    """Sends. `is_refreshed`: what is written can be searched on return."""
+    """Sends. `is_refreshed`: what is written can be searched on return.
 
-    def __init__(self, client: OpenSearch, *, is_refreshed: bool) -> None:
-        self._client = client
-        self._params = {"filter_path": FILTER} | ({"refresh": "true"} if is_refreshed else {})
+    `began` is called when a document was the first of a shard: its index is new, whoever has made it.
+    """
+
+    def __init__(
+        self, client: OpenSearch, began: Callable[[], None], *, is_refreshed: bool, timeout_seconds: float
+    ) -> None:
+        """The nodes wait half of a request's time for missing shards, so that there is time to be told of them."""
+        self._client, self._began, self._timeout_seconds = client, began, timeout_seconds
+        self._params = {"filter_path": FILTER, "timeout": f"{max(1, round(timeout_seconds * 500))}ms"}
+        self._params |= {"refresh": "true"} if is_refreshed else {}
 
     async def send(self, lines: Sequence[bytes]) -> list[str]:
         """Return when each document is written or refused for good; why, one text a refused document.
@@ -80,10 +87,12 @@ class Bulk:
         raise trouble
 
     async def _post(self, lines: Sequence[bytes]) -> list[dict[str, Any]]:
-        answer = await self._client.call("POST", "/_bulk", b"".join(lines), params=self._params)
-        items = [item["create"] for item in answer.get("items", ())]
-        if len(items) != len(lines):
-            raise SinkUnavailable(f"{len(items)} answers for {len(lines)} documents", reason="server_error")
+        # told both times: opensearch-py takes the nodes' `timeout` for its own where it is not given one
+        body, timeout_seconds = b"".join(lines), self._timeout_seconds
+        answer = await self._client.call("POST", "/_bulk", body, params=self._params, timeout_seconds=timeout_seconds)
+        items = _items(answer, len(lines))
+        if any(item.get("_seq_no") == 0 for item in items):
+            self._began()
         return items
 
     async def _send_halves(self, lines: Sequence[bytes]) -> list[str]:
@@ -91,6 +100,20 @@ class Bulk:
             return [f"document too large: the nodes take no request of {len(lines[0])} bytes"]
         half = len(lines) // 2
         return await self.send(lines[:half]) + await self.send(lines[half:])
+
+
+def _items(answer: Json, count: int) -> list[dict[str, Any]]:
+    """What became of each of `count` documents. Raises `SinkUnavailable` if the answer does not say it."""
+    try:
+        items = [item["create"] for item in answer["items"]]
+        is_told = len(items) == count and all(
+            int(item["status"]) and isinstance(item.get("error", {}), dict) for item in items
+        )
+    except (LookupError, TypeError, ValueError, AttributeError):
+        is_told = False
+    if not is_told:
+        raise SinkUnavailable(f"no answer of OpenSearch to {count} documents", reason="server_error")
+    return items
 
 
 def _sorted(

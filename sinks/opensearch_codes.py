@@ -23,7 +23,10 @@ PERMANENT: Final = frozenset(
     }
 )
 # Texts of the same types that speak of the index.
-OF_THE_INDEX: Final = ("Limit of total fields", "no write index is defined")
+OF_THE_INDEX: Final = (
+    *("Limit of total fields", "no write index is defined", "pipeline with id"),
+    "number of documents in the index cannot exceed",
+)
 # type: (reason for metrics, what to do)
 RETRYABLE: Final[Mapping[str, tuple[str, str]]] = {
     "index_not_found_exception": ("schema", "the index is gone and may not be created: see action.auto_create_index"),
@@ -67,7 +70,7 @@ def fate_of(status: int, kind: str, reason: str) -> Fate:
     """Of one document of a bulk request: its status, and the type and reason of its error."""
     if status < 300 or status == 409:
         return Fate.WRITTEN
-    if kind == "cluster_block_exception":
+    if kind in ("cluster_block_exception", "unavailable_shards_exception"):  # the latter has been waited for
         return Fate.WAITING
     if kind in PERMANENT and not any(text in reason for text in OF_THE_INDEX):
         return Fate.REFUSED
@@ -79,6 +82,8 @@ def unavailable(status: int, kind: str, reason: str) -> SinkUnavailable:
     name, advice = RETRYABLE.get(kind) or OF_STATUS.get(status) or ("server_error" if status >= 500 else "refused", "")
     if status == 401:
         name, advice = OF_STATUS[status]
+    if "pipeline with id" in reason:
+        advice = "make the ingest pipeline that the index names, or take it out of its settings"
     if kind == "cluster_block_exception" and "flood-stage" in reason:
         name, advice = "disk", "the nodes' disks are full"
     text = f"{kind or status}: {reason[:400]}"

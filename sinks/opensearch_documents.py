@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import numpy as np
 import orjson
 import pyarrow as pa
 
@@ -16,7 +17,7 @@ from bridge.documents import MAX_TERM_CHARACTERS, OWN, Family, Layout
 from bridge.fields import FIELDS, labels_of, value_of
 from bridge.levels import level_of
 from bridge.model import Batch, Signal
-from bridge.rfc3339 import MAX_UNIX_NANO, format_time
+from bridge.rfc3339 import MAX_UNIX_NANO, SECOND, format_time
 
 Row = dict[str, Any]
 # Labels of family A that an Observer filters by (contract 2.2), and whose paths are therefore mapped.
@@ -37,6 +38,9 @@ _NAMES: Final = ("organization", "project", "component", "environment")
 _ID_BYTES: Final = 15
 # OpenSearch maps 20 levels; some are above the key.
 _MAX_LEVELS: Final = 15
+_DAY: Final = 86_400 * SECOND
+# As Python's objects a row is many times its columns, and holds texts of its own that the columns share.
+_ROWS_AT_ONCE: Final = 32
 _STATUS_CODES: Final = {"Unset": 0, "Ok": 1, "Error": 2}
 
 
@@ -56,6 +60,12 @@ class Documents:
 
     layout: Layout
     indexed_labels: tuple[str, ...] = ()
+
+    def indices(self, batch: Batch, kept: Sequence[int] | None = None) -> frozenset[str]:
+        """Where the documents of `of` go."""
+        times = batch.table.column("Timestamp").cast(pa.timestamp("ns", "UTC")).cast(pa.int64()).to_numpy()
+        days = np.unique((times if kept is None else times[np.asarray(kept, np.int64)]) // _DAY)
+        return frozenset(self.layout.index(batch.signal, int(day) * _DAY) for day in days)
 
     def of(self, batch: Batch, kept: Sequence[int] | None = None) -> Iterator[Item]:
         """A document for each row, or for the rows whose numbers are `kept`, in order."""
@@ -183,6 +193,11 @@ def field_name(key: str) -> str:
 
 def rows_of(table: pa.Table) -> Iterator[Row]:
     """A table's rows by column name: times as unix nanoseconds, maps as dictionaries."""
+    for start in range(0, table.num_rows, _ROWS_AT_ONCE):
+        yield from _rows_of(table.slice(start, _ROWS_AT_ONCE))
+
+
+def _rows_of(table: pa.Table) -> Iterator[Row]:
     columns = []
     for name in table.schema.names:
         column = table.column(name).combine_chunks()

@@ -49,6 +49,9 @@ class Schema:
                     self._ready.add(name)
             except OpenSearchError as error:
                 raise error_of(error) from error
+            except (LookupError, TypeError, AttributeError) as error:
+                text = f"what answers is no OpenSearch, or not all of it: {error!r}; check opensearch.hosts"
+                raise SinkUnavailable(text, reason="server_error") from error
 
     def forget(self) -> None:
         """Look again before the next write: the store may have come back without what it had."""

@@ -1,16 +1,22 @@
 """The OpenSearch sink keeps the sink contract, in both families of documents, on a real node."""
 
 import asyncio
+import gc
+import socket
+import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from aiohttp import web
 
 from bridge.documents import Family
-from bridge.errors import RejectedBySink, SinkUnavailable
+from bridge.errors import RejectedBySink, SettingsInvalid, SinkUnavailable
 from bridge.model import OTLP_SIGNALS, Batch, Run, Signal
+from bridge.opensearch import OpenSearchSettings, open_opensearch
 from sinks.opensearch import OpenSearchSinkSettings, open_opensearch_sink
 from sinks.opensearch_bulk import TRIES
 from sinks.opensearch_documents import rows_of
@@ -82,6 +88,21 @@ async def test_a_sink_opens_while_nothing_listens() -> None:
         assert caught.value.reason == "connection"
 
 
+@pytest.mark.parametrize("name", ["ca_certs", "client_cert"])
+@pytest.mark.parametrize("text", [None, "no PEM"])
+async def test_a_certificate_that_cannot_be_read_is_said_at_the_start(
+    tmp_path: Path, name: str, text: str | None
+) -> None:
+    """By the setting's name, and not in the middle of a lane."""
+    path = tmp_path / "file.pem"
+    if text is not None:
+        path.write_text(text)
+    settings = replace(OpenSearchSettings(("https://127.0.0.1:1",)), **{name: path})  # type: ignore[arg-type]
+    with pytest.raises(SettingsInvalid, match=f"opensearch.{name}"):
+        async with open_opensearch(settings):
+            pass
+
+
 async def test_the_ledger_and_what_a_partial_shadow_leaves_out_are_not_sent(opensearch: OpenSearchNode) -> None:
     """Kept rows have the ids they have in a whole shadow, so that it can be made whole later."""
     settings = sink_settings(opensearch.url, own_layout(Family.A))
@@ -90,7 +111,7 @@ async def test_the_ledger_and_what_a_partial_shadow_leaves_out_are_not_sent(open
         ledger = opened.sink.encode(Batch(Signal.LEDGER, "token", pa.table({"Received": [1]})))
         await opened.sink.write(ledger)
         encoded = opened.sink.encode(batch)
-        assert (ledger.rows, ledger.body.bodies, encoded.rows) == (1, (), 5)
+        assert (ledger.rows, list(ledger.body.bodies), encoded.rows) == (1, [], 5)
         await opened.sink.write(encoded)
         assert sorted(await opened.ids(Signal.LOGS)) == ["0000000000000001", "0000000000000005"]
         async with open_opensearch_sink(settings) as whole:
@@ -209,6 +230,68 @@ async def rejections(opened: OpenedOpenSearch) -> int:
     answer = await opened.client.call("GET", "/_nodes/stats/indexing_pressure")
     (node,) = answer["nodes"].values()
     return int(node["indexing_pressure"]["memory"]["total"]["coordinating_rejections"])
+
+
+NO_ANSWERS = (
+    *("", "[]", "{}", "<html>", '"down"', '{"items": null}', '{"error": null}', '{"index_templates": []}'),
+    *('{"items": [{"index": {"status": 201}}]}', '{"items": [{"create": {"status": 400, "error": "x"}}]}'),
+)
+
+
+@pytest.mark.parametrize("is_bulk_only", [False, True])
+@pytest.mark.parametrize("status", [200, 502])
+@pytest.mark.parametrize("text", NO_ANSWERS)
+async def test_what_is_no_answer_of_opensearch_is_waited_for(status: int, text: str, is_bulk_only: bool) -> None:
+    """A gateway before the nodes, or another program at their address: no lane ends for it."""
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "GET" and is_bulk_only:
+            return web.json_response({"index_templates": [{"index_template": {}}], "x": {"mappings": {}}})
+        return web.Response(text=text, status=status, content_type="application/json")
+
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with open_opensearch_sink(sink_settings(url, own_layout(Family.A))) as sink:
+            with pytest.raises(SinkUnavailable):
+                await sink.write(sink.encode(batch_of(Signal.LOGS, 1)))
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_silent_host_is_left_alone(opensearch: OpenSearchNode) -> None:
+    """One that takes connections and answers nothing costs the others one timeout, not every second request."""
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        async with opened_opensearch(sink_settings(opensearch.url, own_layout(Family.A))) as opened:
+            hosts = (opensearch.url, f"http://127.0.0.1:{silent.getsockname()[1]}")
+            client = replace(opened.sink.settings.client, hosts=hosts, request_timeout_seconds=1.0)
+            async with open_opensearch_sink(replace(opened.sink.settings, client=client)) as sink:
+                batch = batch_of(Signal.LOGS, 50)
+                with pytest.raises(SinkUnavailable) as caught:
+                    await sink.write(sink.encode(batch))
+                assert caught.value.reason == "timeout"
+                for _ in range(3):
+                    await sink.write(sink.encode(batch))
+            assert sorted(await opened.ids(Signal.LOGS)) == expected(50)
+
+
+async def test_a_host_that_refuses_is_passed_by_and_closed_with_the_rest(opensearch: OpenSearchNode) -> None:
+    """Nothing of it is left when the client is closed."""
+    settings = OpenSearchSettings((opensearch.url, "http://127.0.0.1:1"))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        async with open_opensearch(settings) as client:
+            for _ in range(4):
+                assert "version" in await client.call("GET", "/")
+        del client
+        gc.collect()
+    assert not told
 
 
 async def test_a_write_that_takes_too_long_says_timeout(opensearch: OpenSearchNode) -> None:

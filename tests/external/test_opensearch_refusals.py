@@ -232,6 +232,7 @@ STATES: dict[str, tuple[dict[str, Any], str, str]] = {
     "flood stage": ({"settings": {"index.blocks.read_only_allow_delete": True}}, "disk", "disks are full"),
     "strict": ({"mappings": {"dynamic": "strict"}}, "schema", "dynamic"),
     "full": ({"settings": {"index.mapping.total_fields.limit": 3}}, "schema", "Limit of total fields"),
+    "without its pipeline": ({"settings": {"index.default_pipeline": "gone"}}, "schema", "ingest pipeline"),
     "routed": ({"mappings": {"_routing": {"required": True}}}, "schema", "routing"),
 }
 
@@ -265,6 +266,39 @@ async def test_a_closed_index_is_waited_for(opened: OpenedOpenSearch) -> None:
     await opened.client.call("POST", f"/{name}/_open")
     await write(opened, batch)
     assert sorted(await opened.ids(Signal.LOGS)) == expected(3)
+
+
+async def test_an_index_without_shards_is_named_before_the_client_gives_up(opened: OpenedOpenSearch) -> None:
+    """As after the loss of a disk: not a timeout, of which nobody could tell what is wrong."""
+    batch = of_one_day(batch_of(Signal.LOGS, 3))
+    settings = {"number_of_replicas": 0, "index.routing.allocation.require._name": "nobody"}
+    name = sorted(opened.sink.encode(batch).body.indices)[0]
+    await opened.client.call("PUT", f"/{name}", {"settings": settings}, params={"wait_for_active_shards": 0})
+    hasty = replace(opened.sink.settings.client, request_timeout_seconds=2.0)
+    async with open_opensearch_sink(replace(opened.sink.settings, client=hasty)) as sink:
+        with pytest.raises(SinkUnavailable, match=rf"shards are missing: .*\[{name}\]") as caught:
+            await sink.write(sink.encode(batch))
+    assert caught.value.reason == "cluster"
+    await opened.client.call("PUT", f"/{name}/_settings", {"index.routing.allocation.require._name": None})
+    await write(opened, batch)
+    assert sorted(await opened.ids(Signal.LOGS)) == expected(3)
+
+
+async def test_an_index_that_was_deleted_is_not_taken_for_the_one_that_was_looked_at(opened: OpenedOpenSearch) -> None:
+    """OpenSearch makes it anew, without our template if that is gone too: rows that no reader finds are not written."""
+    batch = of_one_day(batch_of(Signal.LOGS, 3))
+    await write(opened, batch)
+    name = sorted(opened.sink.encode(batch).body.indices)[0]
+    await opened.client.call("DELETE", f"/_index_template/{template_name(opened.layout, Signal.LOGS)}")
+    await opened.client.call("DELETE", f"/{name}")
+    with pytest.raises(SinkUnavailable, match=f"index {name}: field headrace.* make the index anew"):
+        await write(opened, batch)
+    await opened.client.call("DELETE", f"/{name}")
+    await write(opened, batch)
+    query = {"query": {"exists": {"field": "headrace.sequence"}}}
+    assert (await opened.client.call("POST", f"/{name}/_count", query))["count"] == 3
+    told = (await opened.client.call("GET", f"/{name}/_mapping"))[name]["mappings"]
+    assert told["properties"]["headrace"]["properties"]["org"]["type"] == "keyword"
 
 
 async def test_a_template_of_others_in_our_place_is_named(opened: OpenedOpenSearch) -> None:

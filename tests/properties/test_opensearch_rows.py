@@ -20,7 +20,9 @@ from tests.otlp_strategies import records
 def test_rows_made_back_of_documents_are_the_table(family: Family, signal: Signal, data: st.DataObject) -> None:
     """The same schema and the same values in every column, for all that OTLP can say, in both families."""
     table = to_table(signal, data.draw(records(signal)))
-    made = Documents(layout_of(family)).of(Batch(signal, "token", table))
+    makes, batch = Documents(layout_of(family)), Batch(signal, "token", table)
+    made = list(makes.of(batch))
+    assert {item.index for item in made} == makes.indices(batch)
     documents = [orjson.loads(item.source) for item in made]
     assert all(is_own(document) for document in documents)
     rows = [row_of(document) for document in documents]

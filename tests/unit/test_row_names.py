@@ -59,6 +59,12 @@ def test_the_count_in_a_header_names_nothing() -> None:
     assert names(lying) == names(honest)
 
 
+def test_any_letter_in_a_header_makes_a_name() -> None:
+    """Headers can be written by anybody: also a number that Python does not read."""
+    for letter in (f"x:{'9' * 5_000}@a", "x", ":@", "x:-1@zz"):
+        assert len(set(names([ReadRecord(1, replace(record(2), dead_letter=letter))]))) == 2
+
+
 def test_an_item_put_back_from_a_dead_letter_keeps_its_name() -> None:
     """The store refused it, the shadow has it: the replay is the same row to the shadow."""
     good = [ReadRecord(5, record(4))]
