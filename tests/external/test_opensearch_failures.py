@@ -120,6 +120,24 @@ async def test_a_lost_shard_is_an_error_and_no_part_of_an_answer(opensearch: Ope
         await opened.client.call("DELETE", f"/{lost}")
 
 
+async def test_a_lost_index_of_somebody_else_is_no_outage_of_this_store(opensearch: OpenSearchNode) -> None:
+    """One cluster has many users: ours is away when an index of ours is."""
+    async with opened_opensearch(opensearch, Family.A) as opened:
+        await opened.write(some(10))
+        settings = {"number_of_replicas": 0, "index.routing.allocation.require._name": "nobody"}
+        for lost, is_ours in (("of-another-team", False), (f"{opened.layout.spans_prefix}9", True)):
+            await opened.client.call("PUT", f"/{lost}", {"settings": settings}, params={"wait_for_active_shards": 0})
+            try:
+                if is_ours:
+                    with pytest.raises(StoreUnavailable):
+                        await opened.storage.ping()
+                else:
+                    await opened.storage.ping()
+                    assert await opened.storage.complete_until() == {}
+            finally:
+                await opened.client.call("DELETE", f"/{lost}")
+
+
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
