@@ -102,6 +102,11 @@ class _View:
     def is_settled(self, line: Line) -> bool:
         return line.ends_unix_nano < self.settled_before_unix_nano
 
+    def are_one_row(self, line: Line) -> bool:
+        """Whether both sides mean one row by its key: a log record has no id, and where a page or the question ends,
+        each side may have another of several that read the same."""
+        return not self.is_paired or (self.is_inside(line) and self.may_tell(line))
+
     def is_inside(self, line: Line) -> bool:
         """Whether both stores must have it, the end of a full page aside."""
         return self.is_settled(line) and not any(line.at_ms <= edge <= line.until_ms for edge in self.edges_ms)
@@ -211,7 +216,7 @@ def _compare(ours: _Page, theirs: _Page, view: _View) -> Comparison:
     changed = [
         names_of_differences(one.fields, other.fields)
         for one, other in pairs
-        if view.is_settled(one) and view.is_settled(other)
+        if view.is_settled(one) and view.is_settled(other) and view.are_one_row(one)
     ]
     if view.is_paired:
         left, right, more = _paired(left, right)

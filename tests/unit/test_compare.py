@@ -10,6 +10,7 @@ import pytest
 from query_api.compare import UNSETTLED, Comparison, Kind, compare
 from query_api.lines import log_lines
 from query_api.memory import MemoryStorage
+from query_api.phrases import contains
 from query_api.questions import COMPARED, Export, Method, Period, Question, SpanId, ask
 from query_api.storage import LogPage, LogQuery, LogRow, Position, SpanQuery, TracePage, TraceQuery, TraceSpansQuery
 from query_api.tenant import Tenant
@@ -289,3 +290,30 @@ def test_thousands_of_one_line_in_one_millisecond_are_not_held_each_against_each
     (difference,) = compare(question, ours, theirs, LATER).differences
     assert (difference.kind, difference.count, difference.fields) == (Kind.FIELD, 1, ("attributes.number",))
     assert Watched.asked < 10 * len(ours)
+
+
+@pytest.mark.parametrize("is_descending", [True, False])
+def test_another_of_the_same_lines_where_a_page_ends_is_no_difference(is_descending: bool) -> None:
+    """Two pods say the same in one millisecond, and the page has room for one of them; within a page it is told."""
+    (row,) = telemetry().to_memory().log_rows[:1]
+    first = replace(row, body="first", position=Position(NOON + (SECOND if is_descending else -SECOND), 0, 0))
+    pods = [replace(row, resource={"k8s.pod.name": name}) for name in ("api-0", "api-1")]
+    for limit, found in ((2, []), (3, [Kind.FIELD])):
+        query = replace(LOGS, limit=limit, is_descending=is_descending)
+        one, other = (LogPage([first, pod], limit) for pod in pods)
+        differences = compare(Question(Method.LOGS, ACME, query), one, other, LATER).differences
+        assert [each.kind for each in differences] == found
+
+
+@pytest.mark.parametrize(
+    ("body", "phrase", "is_in"),
+    [
+        ("\u039f\u0394\u039f\u03a3\u0391\u03a3", "\u039f\u0394\u039f\u03a3", True),
+        ("\u03bf\u03b4\u03bf\u03c3\u03b1", "\u039f\u0394\u039f\u03a3", True),
+        ("\u03a3\u0391\u03a3", "\u03c3\u03b1\u03c2", False),
+        ("\u03c3\u03b1\u03c2", "\u03a3\u0391\u03c2", True),
+    ],
+)
+def test_a_sigma_is_one_letter_wherever_it_stands(body: str, phrase: str, is_in: bool) -> None:
+    """As in ClickHouse: a phrase that is in the body as it is was not found if it ended in a sigma."""
+    assert contains(body, phrase) is is_in
