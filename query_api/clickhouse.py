@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from query_api.asking import Asker, Question
-from query_api.errors import AnswerTooLarge
+from query_api.errors import AnswerTooLarge, InvalidRequest
 from query_api.guard import table_filters
 from query_api.log_statement import log_filters, storable
 from query_api.scoping import Asked, Scope, Values, asked_of, lookup, scope_of, tenant_values
+from query_api.sides import ANOTHER_STORE, OPENSEARCH_BLOCK
 from query_api.statements import statement
 from query_api.storage import (
     Freshness,
@@ -60,6 +61,8 @@ class ClickHouseStorage:
         self._asker, self._database, self._limits = asker, database, limits
 
     async def logs(self, tenant: Tenant, query: LogQuery) -> LogPage:
+        if query.cursor is not None and query.cursor.block & OPENSEARCH_BLOCK:  # behind every row of its time here
+            raise InvalidRequest(ANOTHER_STORE)
         scope = await self._scope(tenant, asked_of(query))
         if scope is None:
             return LogPage()

@@ -5,7 +5,8 @@ millisecond it ends in, whose rows may be cut in another order; rows in the mill
 which lie inside for a store that keeps milliseconds. Counts are compared up to the smaller cap.
 """
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, cast
@@ -100,6 +101,11 @@ class _View:
 
     def is_settled(self, line: Line) -> bool:
         return line.ends_unix_nano < self.settled_before_unix_nano
+
+    def are_one_row(self, line: Line) -> bool:
+        """Whether both sides mean one row by its key: a log record has no id, and where a page or the question ends,
+        each side may have another of several that read the same."""
+        return not self.is_paired or (self.is_inside(line) and self.may_tell(line))
 
     def is_inside(self, line: Line) -> bool:
         """Whether both stores must have it, the end of a full page aside."""
@@ -210,7 +216,7 @@ def _compare(ours: _Page, theirs: _Page, view: _View) -> Comparison:
     changed = [
         names_of_differences(one.fields, other.fields)
         for one, other in pairs
-        if view.is_settled(one) and view.is_settled(other)
+        if view.is_settled(one) and view.is_settled(other) and view.are_one_row(one)
     ]
     if view.is_paired:
         left, right, more = _paired(left, right)
@@ -228,25 +234,35 @@ def _compare(ours: _Page, theirs: _Page, view: _View) -> Comparison:
 
 def _matched(ours: Sequence[Line], theirs: Sequence[Line]) -> tuple[list[tuple[Line, Line]], list[Line], list[Line]]:
     """Pairs of one key, and what is left over of either; of several with a key, those that are the same first."""
-    by_key: dict[tuple[object, ...], list[Line]] = {}
+    number = Counter(line.key for line in theirs)
+
+    def name(line: Line) -> tuple[object, ...]:
+        """Thousands of one line in one millisecond go by their text: each held against each would take seconds."""
+        return (line.key, _text(line) if number[line.key] > 1 else "")
+
+    alike, rest = dict[tuple[object, ...], list[Line]](), dict[tuple[object, ...], list[Line]]()
     for line in theirs:
-        by_key.setdefault(line.key, []).append(line)
-    pairs, left = [], []
-    waiting = []
+        alike.setdefault(name(line), []).append(line)
+    pairs, waiting, left = [], [], []
     for line in ours:
-        same = by_key.get(line.key, [])
-        if len(same) == 1 or (same and same[0].fields == line.fields):
-            pairs.append((line, same.pop(0)))
+        if same := alike.get(name(line)):
+            pairs.append((line, same.pop()))
         else:
             waiting.append(line)
+    for same in alike.values():
+        for line in same:
+            rest.setdefault(line.key, []).append(line)
     for line in waiting:
-        same = by_key.get(line.key, [])
-        if same:
-            exact = next((number for number, each in enumerate(same) if each.fields == line.fields), 0)
-            pairs.append((line, same.pop(exact)))
+        if same := rest.get(line.key):
+            pairs.append((line, same.pop()))
         else:
             left.append(line)
-    return pairs, left, [line for same in by_key.values() for line in same]
+    return pairs, left, [line for same in rest.values() for line in same]
+
+
+def _text(line: Line) -> str:
+    """The same for lines whose fields are."""
+    return repr([sorted(each.items()) if isinstance(each, Mapping) else each for each in line.fields.values()])
 
 
 def _count(ours: _Page, theirs: _Page, view: _View, left_over: tuple[list[Line], list[Line]]) -> int:

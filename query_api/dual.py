@@ -13,6 +13,7 @@ from typing import TypeVar
 from query_api import request_ids
 from query_api.dual_comparer import Comparer, is_store_failure
 from query_api.dual_records import Asked, Records
+from query_api.errors import QueryError
 from query_api.questions import Answer, Export, Held, Method, Period, Question, SpanId
 from query_api.routing import Routing, scope_of, side_of
 from query_api.sides import Side
@@ -114,11 +115,21 @@ class DualStorage:
         return await self._answered(asked, lambda store: store.freshness(tenant))
 
     async def complete_until(self) -> Mapping[str, int]:
-        """What holds whoever answers: the least of the stores that do. A signal that one does not tell is left out."""
-        told = await asyncio.gather(*(self._sides[side].complete_until() for side in self._routing.answering()))
-        return {
-            signal: min(each[signal] for each in told) for signal in told[0] if all(signal in each for each in told)
-        }
+        """What holds whoever answers: the least of the stores that do. A signal that one does not tell is left out, and
+        all are while one is away. Raises only if no store answers: one organisation's is not everybody's."""
+        asked = (self._sides[side].complete_until() for side in sorted(self._routing.answering()))
+        told, errors = list[Mapping[str, int]](), list[QueryError]()
+        for each in await asyncio.gather(*asked, return_exceptions=True):
+            if isinstance(each, QueryError):
+                errors.append(each)
+            elif isinstance(each, BaseException):
+                raise each
+            else:
+                told.append(each)
+        if not told:
+            raise errors[0]
+        known = {} if errors else told[0]
+        return {signal: min(each[signal] for each in told) for signal in known if all(signal in each for each in told)}
 
     async def ping(self) -> None:
         """Return if every store that is somebody's primary answers. Raises `StoreUnavailable`."""

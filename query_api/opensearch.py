@@ -257,7 +257,7 @@ class OpenSearchStorage:
         return {}
 
     async def ping(self) -> None:
-        await self._asker.ping()
+        await self._asker.ping(",".join(self._layout.pattern(signal) for signal in OTLP_SIGNALS))
 
     def _most(self, limit: int) -> Most:
         return Most(limit, self._limits.total_cap, self._limits.max_result_bytes)

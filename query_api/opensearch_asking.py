@@ -75,10 +75,11 @@ class Asker:
                 given = {"pit_id": [made["pit_id"]]}
                 await self._client.call("DELETE", "/_search/point_in_time", given, timeout_seconds=SPARE_SECONDS)
 
-    async def ping(self) -> None:
-        """Return if the cluster answers and every primary shard is there. Raises `StoreUnavailable`."""
+    async def ping(self, indices: str) -> None:
+        """Return if the cluster answers and every primary shard of these is there, whatever else it holds. Raises
+        `StoreUnavailable`."""
         try:
-            health = await self.call("GET", "/_cluster/health", None, {}, PING_SECONDS)
+            health = await self.call("GET", f"/_cluster/health/{indices}", None, {}, PING_SECONDS)
         except QueryTimeout as error:
             raise StoreUnavailable("the store does not answer", reason="connection") from error
         if health.get("status") == "red" or health.get("timed_out"):

@@ -73,11 +73,13 @@ def others_newest(signal: Signal) -> Clause:
 def own_place(columns: Columns, bucket: Clause) -> Place:
     """With the names that came last."""
     hits = bucket["newest"]["hits"]["hits"]
-    own = hits[0]["_source"].get(OWN, {}) if hits else {}
+    own = hits[0]["_source"].get(OWN) if hits else None
+    own = own if isinstance(own, Mapping) else {}  # several, where somebody else has written it
     ids = columns.ids(bucket)
     org, project, component, environment = (text_at(own, name) or id_ for name, id_ in zip(NAMES, ids, strict=True))
-    received = own.get("received_unix_milli", 0) * MILLI
-    return Place(*ids, columns.text(bucket, "service"), org, project, component, environment, received)
+    received = own.get("received_unix_milli")
+    received_unix_nano = received * MILLI if isinstance(received, int) else 0
+    return Place(*ids, columns.text(bucket, "service"), org, project, component, environment, received_unix_nano)
 
 
 def others_place(columns: Columns, bucket: Clause) -> Place:

@@ -29,7 +29,7 @@ from query_api.opensearch_clauses import (
     words_of,
 )
 from query_api.opensearch_scope import label_fields, own
-from query_api.sides import OPENSEARCH_BLOCK
+from query_api.sides import ANOTHER_STORE, OPENSEARCH_BLOCK
 from query_api.storage import LogQuery, Position
 
 MILLI: Final = 1_000_000
@@ -166,7 +166,7 @@ def order_of(position: Position) -> Order:
     """What rows are sorted by: the values of `log_sort`, and of others' documents a number, since documents of two
     shards may have one `_seq_no`. Raises `InvalidRequest` for a position of another store."""
     if not position.block & OPENSEARCH_BLOCK:
-        raise InvalidRequest("cursor: it is one of another store; start again without it")
+        raise InvalidRequest(ANOTHER_STORE)
     at, kind = position.time_unix_nano, position.block >> SEQUENCE_BITS & 0b111
     milli, offset = at // MILLI, min(position.offset, MAX_INT)
     number = position.block & ((1 << SEQUENCE_BITS) - 1)

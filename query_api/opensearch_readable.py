@@ -1,7 +1,7 @@
 """The lock in Python: whether one document may be told to a tenant, and is of the places that were asked for. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bridge.documents import Document, Family, Layout, flat, is_own, span_attributes
@@ -23,6 +23,16 @@ class Readable:
     tenant: Tenant
     asked: Asked
     scope: Scope | None
+    _paths: frozenset[tuple[str, ...]] = field(init=False, repr=False)
+    _pairs: frozenset[tuple[str, str]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """A scope may have thousands of places, and every row asks for its own."""
+        scope = self.scope
+        rows = () if scope is None else scope.rows
+        depth = 0 if scope is None else 1 + scope.depth.by_project + scope.depth.by_component
+        object.__setattr__(self, "_paths", frozenset(place[:depth] for place in rows))
+        object.__setattr__(self, "_pairs", frozenset((place[0], place[3]) for place in rows))
 
     def has(self, document: Document, row: LogRow | Span) -> bool:
         """Whether the row of this document may be told."""
@@ -37,9 +47,8 @@ class Readable:
             return False
         depth = self.scope.depth
         parts = 1 + depth.by_project + depth.by_component
-        path, pair = (row.org, row.project, row.component)[:parts], (row.org, row.environment)
-        return any(place[:parts] == path for place in self.scope.rows) and (
-            not depth.by_environment or any((place[0], place[3]) == pair for place in self.scope.rows)
+        return (row.org, row.project, row.component)[:parts] in self._paths and (
+            not depth.by_environment or (row.org, row.environment) in self._pairs
         )
 
     def _is_named(self, document: Document) -> bool:

@@ -25,4 +25,9 @@ def contains(body: str, phrase: str) -> bool:
     """What a phrase means: an ASCII phrase takes ASCII letters in either case, any other takes each letter's two."""
     if phrase.isascii():
         return _lower(phrase) in _lower(body)
-    return phrase.lower() in body.lower()
+    return _each_lower(phrase) in _each_lower(body)
+
+
+def _each_lower(text: str) -> str:
+    """Letter by letter: Python's `lower` makes another letter of a sigma that ends a word."""
+    return text.replace("\u03a3", "\u03c3").lower()

@@ -26,7 +26,7 @@ from query_api.storage import (
 )
 from query_api.tenant import Tenant
 
-# An export is held to be compared up to so many rows, and bytes of their bodies (in characters).
+# An export is held to be compared up to so many rows, and characters of their bodies and attributes.
 HELD_ROWS: Final = 10_000
 HELD_CHARACTERS: Final = 8 << 20
 
@@ -162,9 +162,14 @@ class Held:
         if self.is_too_long:
             return
         self.rows += block
-        self._characters += sum(len(row.body) for row in block)
+        self._characters += sum(map(_characters, block))
         if len(self.rows) > HELD_ROWS or self._characters > HELD_CHARACTERS:
             self.rows, self.is_too_long = [], True
+
+
+def _characters(row: LogRow) -> int:
+    maps = (row.resource, row.attributes)
+    return len(row.body) + sum(len(key) + len(value) for each in maps for key, value in each.items())
 
 
 def _told(name: str, value: Any) -> tuple[str, object]:

@@ -57,3 +57,4 @@ class Route:
 
 # A position with this bit in `block` is one of OpenSearch's: a cursor goes on in the store that has made it.
 OPENSEARCH_BLOCK: Final = 1 << 63
+ANOTHER_STORE: Final = "cursor: it is one of another store; start again without it"

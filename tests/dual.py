@@ -87,6 +87,10 @@ class Odd(MemoryStorage):
     async def usage(self, tenant: Tenant, start_unix_nano: int, end_unix_nano: int) -> Sequence[Usage]:
         return await self._odd("usage", await MemoryStorage.usage(self, tenant, start_unix_nano, end_unix_nano))
 
+    async def complete_until(self) -> Mapping[str, int]:
+        await self.ping()
+        return self.until
+
     async def ping(self) -> None:
         if self.fails is not None:
             raise self.fails()

@@ -20,9 +20,10 @@ from query_api.opensearch import OpenSearchLimits
 from query_api.opensearch_asking import error_of
 from query_api.storage import LogQuery, Position
 from query_api.tenant import EVERYTHING
+from tests.clickhouse_storage import opened_server
 from tests.opensearch_service import OpenSearchNode, start_opensearch
 from tests.opensearch_storage import OpenedOpenSearch, opened_opensearch
-from tests.services import skipped_if_unavailable
+from tests.services import ClickHouseServer, skipped_if_unavailable
 from tests.stored import NOON, Stored, place
 
 pytestmark = pytest.mark.external
@@ -108,6 +109,17 @@ async def test_a_cursor_of_another_store_is_a_wrong_request(opensearch: OpenSear
             await opened.storage.logs(EVERYTHING, LogQuery(cursor=Position(NOON, 7, 3)))
 
 
+async def test_a_cursor_of_opensearch_is_a_wrong_request_to_clickhouse(
+    opensearch: OpenSearchNode, clickhouse: ClickHouseServer
+) -> None:
+    """After a migration there are such cursors about: rows of their time would be left out, or told again."""
+    async with opened_opensearch(opensearch, Family.A) as opened, opened_server(clickhouse.http_port) as other:
+        await opened.write(some(10))
+        page = await opened.storage.logs(EVERYTHING, LogQuery(limit=3))
+        with pytest.raises(InvalidRequest, match="cursor"):
+            await other.storage.logs(EVERYTHING, LogQuery(cursor=page.rows[-1].position))
+
+
 async def test_a_lost_shard_is_an_error_and_no_part_of_an_answer(opensearch: OpenSearchNode) -> None:
     """An index whose shard cannot be placed has rows that nobody can say are not there."""
     async with opened_opensearch(opensearch, Family.A) as opened:
@@ -118,6 +130,24 @@ async def test_a_lost_shard_is_an_error_and_no_part_of_an_answer(opensearch: Ope
         with pytest.raises(StoreUnavailable):
             await opened.storage.logs(EVERYTHING, LogQuery())
         await opened.client.call("DELETE", f"/{lost}")
+
+
+async def test_a_lost_index_of_somebody_else_is_no_outage_of_this_store(opensearch: OpenSearchNode) -> None:
+    """One cluster has many users: ours is away when an index of ours is."""
+    async with opened_opensearch(opensearch, Family.A) as opened:
+        await opened.write(some(10))
+        settings = {"number_of_replicas": 0, "index.routing.allocation.require._name": "nobody"}
+        for lost, is_ours in (("of-another-team", False), (f"{opened.layout.spans_prefix}9", True)):
+            await opened.client.call("PUT", f"/{lost}", {"settings": settings}, params={"wait_for_active_shards": 0})
+            try:
+                if is_ours:
+                    with pytest.raises(StoreUnavailable):
+                        await opened.storage.ping()
+                else:
+                    await opened.storage.ping()
+                    assert await opened.storage.complete_until() == {}
+            finally:
+                await opened.client.call("DELETE", f"/{lost}")
 
 
 @pytest.mark.parametrize(
