@@ -41,7 +41,7 @@ class ToClickHouse:
     converter: Converter
     until_unix_milli: int
     slice_documents: int
-    slice_bytes: int = 128 << 20
+    slice_bytes: int = 32 << 20
     again: str = ""
     _converting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
