@@ -32,6 +32,8 @@ def add_backfill(phases: Any, common: argparse.ArgumentParser) -> None:
     part.add_argument("--until", metavar="TIME", help="only what is older (default: the shadow's start)")
     part.add_argument("--include-own", action="store_true", help="also documents that Headrace has written: a restore")
     part.add_argument("--skip-refused", action="store_true", help="documents that cannot become rows are no failure")
+    again = "also slices that are recorded as moved: what the other store has lost of them since is written again"
+    part.add_argument("--again", action="store_true", help=again)
     part.add_argument("--yes", action="store_true", help="do it; without this, only say what would be moved")
     part.set_defaults(command=_backfill)
 
@@ -65,7 +67,7 @@ async def _run(settings: Settings, arguments: argparse.Namespace) -> int:
         if not arguments.yes:
             print("nothing was moved: give --yes to do it")
             return 0
-        backfill = Backfill(stores.state, span, Progress(total), arguments.skip_refused)
+        backfill = Backfill(stores.state, span, Progress(total), arguments.skip_refused, arguments.again)
         began = time.monotonic()
         outcome = await backfill.run(jobs)
         return _told(outcome, time.monotonic() - began, is_refused_skipped=arguments.skip_refused)
@@ -95,18 +97,21 @@ def _span(settings: Settings, arguments: argparse.Namespace, *, is_back: bool) -
     days = {Signal.LOGS: store.logs_ttl_days, Signal.TRACES: store.traces_ttl_days}
     # a day that retention has begun to delete would be gone before it is found again
     kept_from = {} if is_back else {signal: today - (kept - 1) * DAY_MILLI for signal, kept in days.items()}
-    return Span(since or 0, last + DAY_MILLI if last is not None else 1 << 62, kept_from)
+    return Span(
+        since if since is not None else -(1 << 62), last + DAY_MILLI if last is not None else 1 << 62, kept_from
+    )
 
 
 async def _jobs(_: AsyncExitStack, stores: "Stores", arguments: argparse.Namespace, until: int) -> list["Job"]:
     """Of the indices that were asked for and may hold something of those days."""
     from bridge.cli.migrate_open import signals
-    from bridge.migration.read_opensearch import Source, cluster_uuid, indices_of, page_of
+    from bridge.migration.read_opensearch import Source, cluster_uuid, indices_of
     from bridge.migration.to_clickhouse import ToClickHouse
 
     cluster = await cluster_uuid(stores.opensearch)
     limit = stores.settings.migration.slice_documents
-    mover = ToClickHouse(cluster, stores.rows, stores.clickhouse, stores.converter, until, limit)
+    again = f":again:{time.time_ns()}" if arguments.again else ""
+    mover = ToClickHouse(cluster, stores.rows, stores.clickhouse, stores.converter, until, limit, again=again)
     known, _others = await indices_of(stores.opensearch, stores.layout)
     span, found = _span(stores.settings, arguments, is_back=False), []
     names = arguments.index or [index.name for index in known]
@@ -117,8 +122,7 @@ async def _jobs(_: AsyncExitStack, stores: "Stores", arguments: argparse.Namespa
         is_outside = start is not None and (start >= span.end_unix_milli or start + DAY_MILLI <= span.start_unix_milli)
         if index.name not in names or index.signal not in signals(arguments.signal) or is_outside:
             continue
-        page = page_of(index.document_bytes)
-        source = Source(stores.opensearch, stores.layout, index.signal, arguments.include_own, page)
+        source = Source(stores.opensearch, stores.layout, index.signal, arguments.include_own)
         found.append(await mover.job(source, index))
     return found
 

@@ -79,7 +79,7 @@ async def _facts(
     from bridge.migration.safety import Backup, checked, retentions
     from bridge.migration.shadow import KEY, Shadow
     from bridge.migration.state import Kind, State
-    from bridge.migration.teardown import sound
+    from bridge.migration.teardown import sound, unproven
 
     state = State(connection)
     events = {kind: await asyncio.to_thread(state.latest, kind) for kind in Kind}
@@ -102,6 +102,7 @@ async def _facts(
         backups=[await asyncio.to_thread(checked, connection, each) for each in backups],
         last_slice_unix_nano=max((event.at_unix_nano for event in events[Kind.SLICE].values()), default=0),
         is_still_read=settings.query.dual is not None or settings.query.storage != "clickhouse",
+        unproven=await unproven(opensearch, chosen.indices),
     )
 
 

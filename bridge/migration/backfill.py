@@ -8,7 +8,7 @@ and a slice that is repeated writes only what is not there.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from bridge.errors import BridgeError
@@ -53,7 +53,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Slices that reach into it are moved, those that begin before a signal's retention never. Unix milliseconds."""
+    """Slices that reach into it are moved, of what lies before a signal's retention nothing. Unix milliseconds."""
 
     start_unix_milli: int = 0
     end_unix_milli: int = 1 << 62
@@ -63,7 +63,15 @@ class Span:
         return part.end_unix_milli > self.start_unix_milli and part.start_unix_milli < self.end_unix_milli
 
     def is_expired(self, part: Slice, signal: Signal) -> bool:
-        return part.start_unix_milli < self.kept_from_unix_milli.get(signal, 0)
+        return part.start_unix_milli < self.kept_from_unix_milli.get(signal, part.start_unix_milli)
+
+    def kept(self, part: Slice, signal: Signal) -> Slice:
+        """The slice without what is before the retention, if it reaches over its edge; it counts all its documents."""
+        edge = self.kept_from_unix_milli.get(signal, part.start_unix_milli)
+        return replace(part, start_unix_milli=edge) if part.start_unix_milli < edge < part.end_unix_milli else part
+
+    def is_edge(self, part: Slice, signal: Signal) -> bool:
+        return part.start_unix_milli == self.kept_from_unix_milli.get(signal)
 
 
 @dataclass(slots=True)
@@ -82,19 +90,24 @@ class Outcome:
 
 @dataclass(slots=True)
 class Backfill:
-    """`is_refused_skipped`: slices whose only fault is refused documents count as done."""
+    """`is_refused_skipped`: slices whose only fault is refused documents count as done. `is_again`: none does.
+
+    Two slices with a time in common, as two indices may have, are not moved at once: each asks what is there already.
+    """
 
     state: State
     span: Span
     progress: Progress
     is_refused_skipped: bool = False
+    is_again: bool = False
     outcome: Outcome = field(default_factory=Outcome)
+    _moving: list[tuple[Signal, Slice]] = field(default_factory=list)
+    _moved: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def run(self, jobs: Sequence[Job]) -> Outcome:
         """All of them, one after the other. Raises `SinkUnavailable` or `OpenSearchError`; done slices stay done."""
         cuts = await asyncio.to_thread(self.state.latest, Kind.CUTS)
         done = await asyncio.to_thread(self.state.latest, Kind.SLICE)
-        room = asyncio.Semaphore(IN_FLIGHT)
         try:
             async with asyncio.TaskGroup() as group:
                 for job in jobs:
@@ -102,8 +115,8 @@ class Backfill:
                     parts = _recorded(event.value, job) if event is not None else None
                     parts = await self._cut(job) if parts is None else parts
                     for part in self._left(job, parts, done):
-                        await room.acquire()
-                        group.create_task(self._move(job, part)).add_done_callback(lambda _: room.release())
+                        await self._room_for(job.signal, part)
+                        group.create_task(self._move(job, part))
                     self.outcome.refused += job.untimed
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
@@ -113,7 +126,7 @@ class Backfill:
     def _left(self, job: Job, parts: Sequence[Slice], done: Mapping[str, Event]) -> list[Slice]:
         """The slices that are to be moved; the others are counted."""
         found = []
-        for part in parts:
+        for part in (self.span.kept(part, job.signal) for part in parts):
             recorded = done.get(_key(job, part))
             if recorded is not None and self._is_done(recorded.value, part):
                 self.outcome.before += part.documents
@@ -125,6 +138,14 @@ class Backfill:
             else:
                 found.append(part)
         return found
+
+    async def _room_for(self, signal: Signal, part: Slice) -> None:
+        """Return when it may be moved; it is among those that are."""
+        async with self._moved:
+            await self._moved.wait_for(
+                lambda: len(self._moving) < IN_FLIGHT and not any(_meet(each, (signal, part)) for each in self._moving)
+            )
+            self._moving.append((signal, part))
 
     async def _cut(self, job: Job) -> list[Slice]:
         parts = await job.cut()
@@ -138,7 +159,8 @@ class Backfill:
 
     def _is_done(self, value: dict[str, Any], part: Slice) -> bool:
         """Recorded for as many documents as there are; documents that came later mean it is moved again."""
-        return value.get("cut_documents") == part.documents and (self.is_refused_skipped or not value.get("refused"))
+        is_whole = value.get("cut_documents") == part.documents and not self.is_again
+        return is_whole and (self.is_refused_skipped or not value.get("refused"))
 
     async def _move(self, job: Job, part: Slice) -> None:
         began, outcome = time.monotonic(), self.outcome
@@ -147,6 +169,10 @@ class Backfill:
         except Unverified as error:
             outcome.problems.append(f"{job.title} {part.name}: {error}")
             return
+        finally:
+            async with self._moved:
+                self._moving.remove((job.signal, part))
+                self._moved.notify_all()
         value = {
             "title": job.title,
             "cut_documents": part.documents,
@@ -160,11 +186,19 @@ class Backfill:
         }
         await asyncio.to_thread(self.state.put, Kind.SLICE, _key(job, part), value)
         outcome.slices += 1
+        if self.span.is_edge(part, job.signal):
+            outcome.expired += max(0, part.documents - moved.documents)
         outcome.documents += moved.documents
         outcome.rows += moved.rows
         outcome.already += moved.already
         outcome.refused += moved.refused
         self.progress.add(moved.documents, job.title)
+
+
+def _meet(one: tuple[Signal, Slice], other: tuple[Signal, Slice]) -> bool:
+    (signal, part), (another, meant) = one, other
+    is_shared = part.start_unix_milli < meant.end_unix_milli and meant.start_unix_milli < part.end_unix_milli
+    return signal is another and is_shared
 
 
 def _key(job: Job, part: Slice) -> str:

@@ -27,6 +27,10 @@ class Difference:
     opensearch: int
     clickhouse: int
 
+    @property
+    def drift(self) -> float:
+        return abs(self.opensearch - self.clickhouse) / max(1, self.opensearch, self.clickhouse)
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -77,8 +81,10 @@ def overall_drift(opensearch: Mapping[Cell, int], clickhouse: Mapping[Cell, int]
 
 
 def chosen(cells: Iterable[Cell], differing: Sequence[Difference], wanted: int, seed: int) -> list[tuple[str, int]]:
-    """(signal, minute) of `wanted` minutes at random, and before them some whose counts differ: at most half."""
-    suspects = list(dict.fromkeys((each.signal, each.minute) for each in differing))
+    """(signal, minute) of `wanted` minutes at random, and before them those whose counts differ most: at most half."""
+    # the worst first: many small differences of one organisation must not hide the loss of another
+    worst = sorted(differing, key=lambda each: each.drift, reverse=True)
+    suspects = list(dict.fromkeys((each.signal, each.minute) for each in worst))
     found = suspects[: max(1, wanted // 2)]
     others = sorted({(signal, minute) for signal, _, minute in cells} - set(found))
     rest = min(len(others), max(0, wanted - len(found)))

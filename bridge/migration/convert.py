@@ -1,8 +1,9 @@
 """Documents -> rows. Those of others go through the enricher as if their data plane had sent them today; those that
 Headrace has written say their row themselves."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import orjson
@@ -89,7 +90,7 @@ class Converter:
         found: list[_Item] = []
         for hit in hits:
             try:
-                item = read(hit)
+                item = _read(read, hit)
             except Unconvertible as error:
                 refused.append(Refusal(hit.index, hit.id, str(error)))
                 continue
@@ -129,6 +130,15 @@ class Converter:
             return []
         half = len(items) // 2
         return [*self._records(signal, items[:half], refused), *self._records(signal, items[half:], refused)]
+
+
+def _read(read: Callable[[Hit], _Item], hit: Hit) -> _Item:
+    try:
+        return read(hit)
+    except (UnicodeEncodeError, orjson.JSONEncodeError):
+        # half of a surrogate pair is no text anywhere else; OpenSearch too has indexed it as U+FFFD
+        text = json.dumps(hit.source, ensure_ascii=False).encode("utf-16-le", "surrogatepass")
+        return read(replace(hit, source=json.loads(text.decode("utf-16-le", "replace"))))
 
 
 def _span(hit: Hit) -> _Item:

@@ -106,6 +106,8 @@ async def _counted(opensearch: OpenSearch, path: str) -> dict[str, tuple[int, in
     asked = {"size": 0, "aggs": {"by": {"terms": {"field": "_index", "size": MAX_INDICES}}}}
     whole = {**lenient, "allow_partial_search_results": "false"}
     answer = await opensearch.call("POST", f"/{path}/_search", asked, params=whole)
+    if "aggregations" not in answer:  # none of them is open
+        return {}
     documents = {each["key"]: int(each["doc_count"]) for each in answer["aggregations"]["by"]["buckets"]}
     # not lenient about what is closed, and it need not be: a closed index has no shards to ask
     stats = await opensearch.call(

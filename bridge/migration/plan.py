@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ from bridge.opensearch import OpenSearch
 from bridge.rfc3339 import format_time
 
 PROBE_DOCUMENTS: Final = 5_000
+PROBE_BYTES: Final = 64 << 20
 # inserting and looking for the rows on both sides, measured on two cores beside reading and converting
 REST: Final = 1.6
 SHOWN_REASONS: Final = 5
@@ -85,6 +86,8 @@ class Planner:
             "own_documents": 0,
             "orgs": {},
         }
+        if not index.is_open:
+            blocks.append(f"{index.name} is closed, so nobody can say what is in it: open it first")
         if not index.documents:
             return found
         kinds = await time_kinds(self.client, index.name, others.time)
@@ -109,7 +112,9 @@ class Planner:
 
     async def _probe(self, index: Index, probe: _Probe, blocks: list[str]) -> None:
         """Read and convert some of the index's documents."""
-        source = Source(self.client, self.layout, index.signal, page_documents=page_of(index.document_bytes))
+        source = Source(self.client, self.layout, index.signal)
+        size = max(index.document_bytes, await source.document_bytes(index.name))
+        source = replace(source, page_documents=page_of(size))
         bounds = await source.bounds(index.name)
         if bounds is None:
             return
@@ -117,7 +122,8 @@ class Planner:
         async def steps(start: int, end: int, step: int) -> Any:
             return await source.steps(index.name, start, end, step)
 
-        parts = await cut(steps, bounds[0], bounds[1] + 1, PROBE_DOCUMENTS)
+        limit = max(10, min(PROBE_DOCUMENTS, PROBE_BYTES // size))
+        parts = await cut(steps, bounds[0], bounds[1] + 1, limit)
         began = time.perf_counter()
         hits = await source.read(index.name, parts[0].start_unix_milli, parts[0].end_unix_milli)
         converted = await asyncio.to_thread(self.converter.convert, index.signal, hits)

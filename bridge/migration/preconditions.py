@@ -1,7 +1,7 @@
 """What must hold before an index is deleted: every rule that does not, all at once, with what to do. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from bridge.migration.archive import Archive, Kept
@@ -10,7 +10,7 @@ from bridge.migration.proof import Proof, valid, why_not
 from bridge.migration.routes import told
 from bridge.migration.safety import Backup
 from bridge.migration.shadow import Shadow
-from bridge.model import Signal
+from bridge.model import OTLP_SIGNALS, Signal
 from bridge.rfc3339 import SECOND, format_time
 from query_api.sides import EVERYONE, Route, Side
 
@@ -25,7 +25,7 @@ class Facts:
 
     `archives` were verified once and again now; `broken_archives` were, and are not any more. `retention_days` None:
     kept for ever. `last_slice_unix_nano`: when backfill last brought something over, 0: never. `is_still_read`: the
-    settings let the query API ask OpenSearch.
+    settings let the query API ask OpenSearch. `unproven`: documents of an index that are not of its day.
     """
 
     is_confirmed: bool
@@ -41,6 +41,7 @@ class Facts:
     backups: Sequence[Backup]
     last_slice_unix_nano: int = 0
     is_still_read: bool = False
+    unproven: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +107,32 @@ def _shadow(facts: Facts, now_unix_nano: int) -> Iterator[Unmet]:
 
 def _report(facts: Facts, now_unix_nano: int) -> Iterator[Unmet]:
     do = "headrace migrate validate --from ... --to ..., over all days that are to be deleted"
-    if missing := why_not(facts.proofs, EVERYONE, now_unix_nano):
+    signals = sorted({index.signal for index in facts.indices}) or tuple(OTLP_SIGNALS)
+    if missing := why_not(facts.proofs, EVERYONE, now_unix_nano, signals):
         yield Unmet("report", missing, do)
         return
     proofs = [proof for proof in valid(facts.proofs, now_unix_nano) if proof.is_whole]
-    bare = [index.name for index in facts.indices if index.day is not None and not _is_covered(index, proofs)]
-    if bare:
+    dated = [index for index in facts.indices if index.day is not None]
+    if bare := [index.name for index in dated if not _is_covered(index, proofs)]:
         yield Unmet("report", f"no passing report of the last 24 h covers the whole day of {_some(bare)}", do)
+    if doubted := [index.name for index in dated if _is_doubted(index, facts.proofs)]:
+        yield Unmet("report", f"the newest report of the day of {_some(doubted)} did not pass", do)
+    for name, documents in facts.unproven.items():
+        yield Unmet(
+            "report",
+            f"{name} has {documents} documents of other days than its own or without a time: no report speaks of them",
+            "leave it out; look at them, and delete it yourself if they may go",
+        )
+
+
+def _is_doubted(index: Index, proofs: Sequence[Proof]) -> bool:
+    """Whether the newest report that reaches into its day fails, whatever passed before it."""
+    if index.day is None:
+        return False
+    start, end = day_start_unix_nano(index.day), day_end_unix_nano(index.day)
+    about = [each for each in proofs if each.is_whole and each.reaches_into(index.signal, start, end)]
+    newest = max(about, key=lambda proof: proof.at_unix_nano, default=None)
+    return newest is not None and not (newest.is_passing and newest.is_genuine)
 
 
 def _is_covered(index: Index, proofs: Sequence[Proof]) -> bool:
@@ -179,7 +199,7 @@ def _retention(facts: Facts, now_unix_nano: int) -> Iterator[Unmet]:
                 "retention",
                 f"ClickHouse keeps {signal} for {days:g} days, and the oldest index ({min(dated)}) is"
                 f" {age_days:.1f} days old: its rows are gone or about to go",
-                f"clickhouse.{signal}_ttl_days and ALTER TABLE ... MODIFY TTL, then backfill and validate again",
+                f"clickhouse.{signal}_ttl_days and ALTER TABLE ... MODIFY TTL, then backfill --again, and validate",
             )
 
 

@@ -6,6 +6,7 @@ into memory, and sequence numbers repeat between shards. A millisecond with more
 slices of the point in time.
 """
 
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from bridge.opensearch import Json, OpenSearch, Refused
 
 PAGE_DOCUMENTS: Final = 10_000  # index.max_result_window
 PAGE_BYTES: Final = 16 << 20
+MIN_PAGE_DOCUMENTS: Final = 10
+SAMPLED_DOCUMENTS: Final = 30
 KEEP_ALIVE: Final = "5m"
 OWN_TIME: Final = f"{OWN}.time_unix_nano"
 TIME_FIELD: Final[Mapping[Signal, str]] = {Signal.LOGS: "@timestamp", Signal.TRACES: "startTime"}
@@ -26,7 +29,10 @@ TIME_FIELD: Final[Mapping[Signal, str]] = {Signal.LOGS: "@timestamp", Signal.TRA
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """`day` by its name, in UTC. `documents` of everybody, `size_bytes` of its primaries and replicas."""
+    """`day` by its name, in UTC. `documents` of everybody, `size_bytes` of its primaries and replicas.
+
+    A closed one (`is_open`) does not say what is in it.
+    """
 
     name: str
     uuid: str
@@ -34,6 +40,7 @@ class Index:
     day: date | None
     documents: int
     size_bytes: int
+    is_open: bool = True
 
     @property
     def document_bytes(self) -> int:
@@ -101,6 +108,13 @@ class Source:
                 return
             composite["after"] = answer["after_key"]
 
+    async def document_bytes(self, index: str) -> int:
+        """What a document is as JSON, about: of some at random; at least 1. On disk it may be a hundredth of that."""
+        chance = {"function_score": {"query": {"match_all": {}}, "random_score": {}, "boost_mode": "replace"}}
+        answer = await self._search(index, {"size": SAMPLED_DOCUMENTS, "query": chance})
+        sizes = [len(json.dumps(hit.get("_source"))) for hit in answer["hits"]["hits"]]
+        return max(1, sum(sizes) // max(1, len(sizes)))
+
     async def untimed(self, index: str) -> list[Hit]:
         """Documents of others without a time, at most a page of them, without their source."""
         absent = {"bool": {"must_not": [{"exists": {"field": self.time}}, {"exists": {"field": OWN_TIME}}]}}
@@ -158,7 +172,8 @@ class Source:
     @asynccontextmanager
     async def _point_in_time(self, index: str) -> AsyncIterator[str | None]:
         """None if there is no such index."""
-        path, params = f"/{index}/_search/point_in_time", {"keep_alive": KEEP_ALIVE, "ignore_unavailable": "true"}
+        path = f"/{index}/_search/point_in_time"
+        params = {"keep_alive": KEEP_ALIVE, "ignore_unavailable": "true", "allow_partial_pit_creation": "false"}
         try:
             pit = (await self.client.call("POST", path, params=params)).get("pit_id")
         except Refused:
@@ -192,12 +207,13 @@ def _aggregation(answer: Json, name: str) -> Json:
 
 def page_of(document_bytes: int) -> int:
     """How many documents of this size may be asked for at once."""
-    return max(100, min(PAGE_DOCUMENTS, PAGE_BYTES // document_bytes))
+    return max(MIN_PAGE_DOCUMENTS, min(PAGE_DOCUMENTS, PAGE_BYTES // document_bytes))
 
 
 async def indices_of(client: OpenSearch, layout: Layout) -> tuple[list[Index], list[str]]:
-    """The open indices of both signals by name, and the names of all others that are not hidden."""
-    params = {"format": "json", "bytes": "b", "h": "index,uuid,docs.count,store.size", "expand_wildcards": "open"}
+    """The indices of both signals by name, and the names of all others that are not hidden."""
+    shown = "index,uuid,status,docs.count,store.size"
+    params = {"format": "json", "bytes": "b", "h": shown, "expand_wildcards": "open,closed"}
     answer = await client.call("GET", "/_cat/indices", params=params)
     known: list[Index] = []
     others: list[str] = []
@@ -208,7 +224,8 @@ async def indices_of(client: OpenSearch, layout: Layout) -> tuple[list[Index], l
             others += [] if name.startswith(".") else [name]
             continue
         size_bytes, documents = (int(row[key] or 0) for key in ("store.size", "docs.count"))
-        known.append(Index(name, str(row["uuid"]), signal, layout.day_of(signal, name), documents, size_bytes))
+        day, is_open = layout.day_of(signal, name), row["status"] != "close"
+        known.append(Index(name, str(row["uuid"]), signal, day, documents, size_bytes, is_open))
     return known, others
 
 

@@ -48,8 +48,9 @@ class State:
         self._table = f"{connection.settings.database}.headrace_migration"
 
     def put(self, kind: Kind, key: str, value: Json) -> Event:
-        """Return when the event is stored."""
-        event = Event(time.time_ns() // 1000 * 1000, kind, key, value, who())
+        """Return when the event is stored. It is later than the key's last one, whoever's clock that was told by."""
+        at = max(time.time_ns() // 1000 * 1000, self._last_unix_nano(kind, key) + 1000)
+        event = Event(at, kind, key, value, who())
         row = {
             "At": f"{event.at_unix_nano // 10**9}.{event.at_unix_nano % 10**9 // 1000:06d}",
             "Kind": kind,
@@ -60,6 +61,14 @@ class State:
         # one line of JSON cannot hold a line break, so nothing in it can end the statement
         self._connection.run(f"INSERT INTO {self._table} FORMAT JSONEachRow\n{json.dumps(row)}")
         return event
+
+    def _last_unix_nano(self, kind: Kind, key: str) -> int:
+        """0 without an event."""
+        rows = self._connection.rows(
+            f"SELECT toUnixTimestamp64Nano(toDateTime64(max(At), 9)) FROM {self._table}"  # noqa: S608
+            f" WHERE Kind = '{kind}' AND Key = unhex('{key.encode().hex()}')"
+        )
+        return int(str(rows[0][0]))
 
     def latest(self, kind: Kind) -> dict[str, Event]:
         """The last event of each key."""

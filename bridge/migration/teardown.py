@@ -11,12 +11,24 @@ from typing import Any, Final
 
 from bridge.documents import Layout
 from bridge.migration.archive import Archive, snapshot_of, verified
-from bridge.migration.indices import Index, all_indices, day_end_unix_nano, find, is_exact, named, problem_of
+from bridge.migration.days import TIME_FIELDS
+from bridge.migration.indices import (
+    Index,
+    all_indices,
+    cluster_of,
+    day_end_unix_nano,
+    day_start_unix_nano,
+    find,
+    is_exact,
+    named,
+    problem_of,
+)
 from bridge.migration.preconditions import archived
 from bridge.migration.refusal import Refusal
 from bridge.migration.state import Event, Kind, State
 from bridge.opensearch import NotReached, OpenSearch, Refused
 
+MILLI: Final = 1_000_000
 INTENT: Final = "intent"
 DONE: Final = "done"
 
@@ -71,6 +83,20 @@ async def sound(opensearch: OpenSearch, archives: Sequence[Archive]) -> tuple[li
     return good, bad
 
 
+async def unproven(opensearch: OpenSearch, indices: Sequence[Index]) -> dict[str, int]:
+    """Documents without a time or of another day than their index's, of those indices that have any."""
+    found: dict[str, int] = {}
+    for index in indices:
+        if index.day is None or not is_exact(index.name):
+            continue
+        bounds = {"gte": day_start_unix_nano(index.day) // MILLI, "lt": day_end_unix_nano(index.day) // MILLI}
+        day = {"range": {TIME_FIELDS[index.signal]: {**bounds, "format": "epoch_millis"}}}
+        counted = await opensearch.call("POST", f"/{index.name}/_count", {"query": {"bool": {"must_not": [day]}}})
+        if counted["count"]:
+            found[index.name] = int(counted["count"])
+    return found
+
+
 async def delete(
     opensearch: OpenSearch, layout: Layout, state: State, indices: Sequence[Index], archives: Sequence[Archive]
 ) -> AsyncIterator[Index]:
@@ -103,9 +129,10 @@ async def _looked_at_again(
 
 async def settled(opensearch: OpenSearch, layout: Layout, state: State, events: Mapping[str, Event]) -> list[str]:
     """Names of indices that an earlier run, which was killed, has deleted without having said so; now it is kept."""
-    gone = []
+    gone, cluster = [], await cluster_of(opensearch)
     for name, event in events.items():
-        if event.value.get("state") != INTENT:
+        # of an index of another cluster this one knows nothing
+        if event.value.get("state") != INTENT or event.value.get("cluster", cluster) != cluster:
             continue
         there = {index.uuid for index in await find(opensearch, layout, name)}
         if event.value["uuid"] not in there:

@@ -8,7 +8,7 @@ repeat that overtakes an insert still under way is dropped by the server.
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 
@@ -20,7 +20,7 @@ from bridge.migration.backfill import Job, Moved, Unverified
 from bridge.migration.convert import Converter, Refusal
 from bridge.migration.identity import checksum, counted, identities, missing
 from bridge.migration.read_clickhouse import Rows
-from bridge.migration.read_opensearch import Index, Source, time_kinds
+from bridge.migration.read_opensearch import Index, Source, page_of, time_kinds
 from bridge.migration.slices import Slice, cut
 from bridge.model import Batch, Signal
 from sinks import Sink
@@ -30,7 +30,10 @@ MILLI = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class ToClickHouse:
-    """`until_unix_milli`: what is younger comes over by itself. `slice_bytes` bounds what a slice has of documents."""
+    """`until_unix_milli`: what is younger comes over by itself. `slice_bytes` bounds what a slice has of documents.
+
+    `again` makes tokens that the store has not seen yet: rows that it has lost since are not dropped as repeated.
+    """
 
     cluster: str
     rows: Rows
@@ -38,19 +41,24 @@ class ToClickHouse:
     converter: Converter
     until_unix_milli: int
     slice_documents: int
-    slice_bytes: int = 128 << 20
+    slice_bytes: int = 32 << 20
+    again: str = ""
     _converting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def job(self, source: Source, index: Index) -> Job:
         """Of one index, with how many documents it has to move. Raises `SettingsInvalid` for one without times."""
         until = self.until_unix_milli
+        if not index.is_open:
+            raise SettingsInvalid(f"{index.name} is closed: open it first, or choose others with --index")
         kinds = await time_kinds(source.client, index.name, source.time)
         if index.documents and (not kinds or kinds - {"date", "date_nanos"}):
             said = ", ".join(sorted(kinds)) or "not mapped"
             raise SettingsInvalid(f"{index.name}: {source.time} is {said}, not a date; choose others with --index")
         bounds = await source.bounds(index.name, until)
         start, end = (0, 0) if bounds is None else (bounds[0], min(until, bounds[1] + 1))
-        limit = max(100, min(self.slice_documents, self.slice_bytes // index.document_bytes))
+        document_bytes = max(index.document_bytes, await source.document_bytes(index.name))
+        limit = max(10, min(self.slice_documents, self.slice_bytes // document_bytes))
+        source = replace(source, page_documents=page_of(document_bytes))
         untimed = await source.untimed(index.name)
         return Job(
             key=f"to-clickhouse:{self.cluster}:{index.uuid}",
@@ -93,7 +101,7 @@ class ToClickHouse:
             return
         if len(numbers) < len(names):
             table = table.take(pa.array(numbers, pa.int64()))
-        token = f"{token}:{checksum(names[number] for number in numbers)}"
+        token = f"{token}{self.again}:{checksum(names[number] for number in numbers)}"
         encoded = await asyncio.to_thread(self.sink.encode, Batch(signal, token, table))
         await self.sink.write(encoded)
 
@@ -123,4 +131,5 @@ def _check(
         raise Unverified(
             f"{len(wanted)} rows with checksum {checksum(wanted)} were to be there; {lacking} are not,"
             f" {beyond} are too many, and the store's checksum is {found}"
+            + (" (were they deleted there since they were first moved? then give --again)" if lacking else "")
         )

@@ -56,7 +56,7 @@ class ToOpenSearch:
             return await asyncio.to_thread(self.rows.steps, signal, start, end, step)
 
         return Job(
-            key=f"to-opensearch:{self.cluster}:{self.database}:{signal}:{day}",
+            key=f"to-opensearch:{self.cluster}:{self.database}:{source.layout.prefix(signal)}:{signal}:{day}",
             title=f"{signal} {day}",
             signal=signal,
             documents=await asyncio.to_thread(self.rows.count, signal, start_unix_milli, end),

@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, Final
@@ -15,8 +15,9 @@ from bridge.documents import Layout
 from bridge.migration import compare, tenants
 from bridge.migration.convert import Converter
 from bridge.migration.identity import identities
+from bridge.migration.indices import day_end_unix_nano, day_start_unix_nano
 from bridge.migration.read_clickhouse import Rows
-from bridge.migration.read_opensearch import Source
+from bridge.migration.read_opensearch import Index, Source, indices_of, page_of
 from bridge.migration.slices import cut
 from bridge.model import Signal
 from bridge.opensearch import OpenSearch
@@ -27,6 +28,7 @@ from sinks.opensearch_rows_back import table_of
 MILLI: Final = 1_000_000
 MINUTE_MILLI: Final = 60_000
 DIFFERENCES_KEPT: Final = 1_000
+SAMPLE_BYTES: Final = 128 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,18 @@ class Validation:
         for name, minute in minutes:
             samples += await self._sample(Signal(name), minute)
         drift = compare.overall_drift(ours, theirs)
-        faults = compare.faults(samples, drift)
+        faults = [*await self._closed(window), *compare.faults(samples, drift)]
         told = {"drift_ratio": drift, "faults": faults, "is_filtered": not self.sampling.is_everything}
         return _report(window, (ours, theirs), differing, samples, told | {"trace_ratio": self.sampling.trace_ratio})
+
+    async def _closed(self, window: Window) -> list[str]:
+        """Indices of the window that do not say what is in them."""
+        known, _ = await indices_of(self.client, self.layout)
+        return [
+            f"{index.name} is closed, so nobody can say what is in it: open it first"
+            for index in known
+            if not index.is_open and index.signal in window.signals and _is_within(index, window)
+        ]
 
     async def _opensearch_counts(self, signal: Signal, window: Window) -> dict[compare.Cell, int]:
         source, start, end = self._source(signal), window.start_unix_milli, window.end_unix_milli
@@ -91,7 +102,9 @@ class Validation:
         async def steps(first: int, last: int, step: int) -> Sequence[Any]:
             return await source.steps(indices, first, last, step)
 
-        if parts := await cut(steps, start, end, self.slice_documents):
+        size = await source.document_bytes(indices)
+        source, limit = replace(source, page_documents=page_of(size)), min(self.slice_documents, SAMPLE_BYTES // size)
+        if parts := await cut(steps, start, end, max(1, limit)):
             end = end if len(parts) == 1 else parts[0].end_unix_milli
         hits = await source.read(indices, start, end)
         converted = await asyncio.to_thread(self.converter.convert, signal, hits)
@@ -112,6 +125,13 @@ class Validation:
     def _held(self, table: pa.Table) -> pa.Table:
         kept = self.sampling.kept(table)
         return table if kept is None else table.take(pa.array(kept, pa.int64()))
+
+
+def _is_within(index: Index, window: Window) -> bool:
+    if index.day is None:
+        return True
+    start, end = (edge(index.day) // MILLI for edge in (day_start_unix_nano, day_end_unix_nano))
+    return start < window.end_unix_milli and window.start_unix_milli < end
 
 
 def _named(table: pa.Table, signal: Signal) -> list[compare.Named]:

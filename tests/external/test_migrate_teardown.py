@@ -54,6 +54,13 @@ def written_to(here: Migrating) -> None:
     here.write(here.index_name(OLDEST), {"@timestamp": f"{OLDEST}T13:00:00Z", "log": "late"})
 
 
+def of_another_day(here: Migrating) -> None:
+    name = here.index_name(OLDEST)
+    here.write(name, {"@timestamp": f"{days_ago(20)}T13:00:00Z", "log": "late"})
+    here.write(name, {"log": "no time"})
+    here.done("archive", "--name", "two")
+
+
 def lost_snapshot(here: Migrating) -> None:
     here.ask("DELETE", f"/_snapshot/{here.name}/one")
 
@@ -94,6 +101,7 @@ BROKEN: dict[str, tuple[Steps, str]] = {
     ),
     "made anew": ({"then": made_anew}, "archive: made anew since it was archived"),
     "written to": ({"then": written_to}, "archive: written to since it was archived"),
+    "of another day": ({"then": of_another_day}, "has 2 documents of other days than its own or without a time"),
     "lost snapshot": ({"then": lost_snapshot}, "archive: the archive one is not what it was: there is no snapshot"),
     "short retention": ({"then": short_retention}, "retention: ClickHouse keeps logs for 3 days"),
     "no backup": ({"backup": lambda here: None}, "backup: nobody has recorded a backup"),
@@ -215,3 +223,14 @@ def test_an_index_that_vanished_after_the_intent_is_said_to_be_gone(
         here.ask("DELETE", f"/{name}")
         assert f"{name}: an earlier run has deleted it" in here.done("teardown", "--yes-delete")
         assert here.state.latest(Kind.TEARDOWN)[name].value["state"] == "done"
+
+
+def test_what_was_begun_on_another_cluster_is_not_said_to_be_gone(
+    clickhouse: ClickHouseServer, opensearch: OpenSearchNode
+) -> None:
+    """This cluster knows nothing of an index of that one."""
+    with prepared(clickhouse, opensearch, COMPLETE) as here:
+        begun = {"state": "intent", "uuid": "u", "cluster": "another"}
+        here.state.put(Kind.TEARDOWN, f"{here.name}-logs-2024.01.01", begun)
+        assert "an earlier run has deleted it" not in here.done("teardown", "--yes-delete")
+        assert here.state.latest(Kind.TEARDOWN)[f"{here.name}-logs-2024.01.01"].value == begun

@@ -57,6 +57,13 @@ def test_minutes_that_differ_are_looked_into_first_and_the_rest_is_chance() -> N
     assert len(chosen(cells[:3], [], 20, seed=5)) == 3
 
 
+def test_many_small_differences_of_one_tenant_do_not_hide_the_loss_of_another() -> None:
+    """The minutes that differ most are looked into first, whoever's they are."""
+    there: dict[Cell, int] = {("logs", "a", 60 * n): 1_000 for n in range(500)} | {("logs", "small", 60 * 700): 10}
+    apart = differences(there, {cell: count - 1 for cell, count in there.items() if cell[1] == "a"})
+    assert ("logs", 60 * 700) in chosen(there, apart, 20, seed=5)
+
+
 def test_rows_are_compared_by_tenant() -> None:
     """Missing, extra and changed rows are counted where they belong, with the names of the fields."""
     ours = [row(1), row(2), row(3, Level="INFO"), row(4, "b"), row(4, "b")]

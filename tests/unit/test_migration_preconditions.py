@@ -89,8 +89,25 @@ ONE_MISSING: dict[str, tuple[str, str, Facts]] = {
     ),
     "report of spans": (
         "report",
-        "covers the whole day",
+        "no report of the logs of all organisations",
         replace(COMPLETE, proofs=(replace(PROOF, signals=frozenset({Signal.TRACES})),)),
+    ),
+    "newer failed report of the day": (
+        "report",
+        "the newest report of the day of kubernetes-2026.11.20, kubernetes-2026.11.21 did not pass",
+        replace(
+            COMPLETE,
+            proofs=(
+                PROOF,
+                replace(PROOF, id="r2", at_unix_nano=NOW - HOUR // 2, is_passing=False),
+                replace(PROOF, id="r3", at_unix_nano=NOW, start_unix_nano=NOW - DAY),
+            ),
+        ),
+    ),
+    "documents of other days": (
+        "report",
+        "kubernetes-2026.11.20 has 3 documents of other days than its own or without a time",
+        replace(COMPLETE, unproven={"kubernetes-2026.11.20": 3}),
     ),
     "no route": ("route", "never cut over", replace(COMPLETE, routes={})),
     "half way": ("route", "50 % clickhouse", replace(COMPLETE, routes={EVERYONE: replace(ROUTE, percent=50)})),

@@ -58,13 +58,32 @@ def test_a_given_percentage_is_taken_as_it_is() -> None:
         ([report(b"other key")], "was changed, or sealed with another"),
         ([event(Kind.REPORT, "r1", {**sealed(REPORT, None), "note": "added"})], "was changed"),
         ([event(Kind.REPORT, "r1", {"passed": True})], "was changed"),
-        ([report(orgs=["org2"])], "there is no report of the organisation org1"),
+        ([report(organizations=["org2"])], "there is no report of the organisation org1"),
     ],
 )
 def test_a_cutover_needs_a_proof(found: list[Event], why: str) -> None:
     """No report, or one that fails, is old, was changed or is of others: refused with that reason."""
     with pytest.raises(Refusal, match=why):
         cut_over(OLD, WANTED, [proof_of(each, None) for each in found], NOW)
+
+
+def test_each_signal_needs_a_passing_report() -> None:
+    """A later report of the logs alone neither proves the traces nor makes up for their failing one."""
+    logs = proof_of(replace(report(signals=["logs"]), at_unix_nano=NOW), None)
+    failed = proof_of(report(signals=["traces"], passed=False), None)
+    for found, why in (([logs], "no report of the traces"), ([failed, logs], "did not pass")):
+        with pytest.raises(Refusal, match=why):
+            cut_over(OLD, WANTED, found, NOW)
+    both = [logs, proof_of(report(signals=["traces"]), None)]
+    assert cut_over(OLD, WANTED, both, NOW).percent == 5
+
+
+def test_a_report_is_as_old_as_it_says_itself() -> None:
+    """A genuine report of long ago that somebody writes to the table again is not of today."""
+    again = report(b"key", at="2026-11-17T00:00:00Z")
+    assert again.at_unix_nano == NOW - HOUR
+    with pytest.raises(Refusal, match="h old"):
+        cut_over(OLD, WANTED, [proof_of(again, b"key")], NOW)
 
 
 def test_a_forced_cutover_says_so_for_ever() -> None:
