@@ -181,7 +181,7 @@ async def run_shadow(settings: Settings, stop: asyncio.Event, started: Started =
             return
         admin, appender = opened
         reader = await stack.enter_async_context(open_kafka_reader(kafka, admin, count_lost(metrics)))
-        sink = await stack.enter_async_context(open_shadow(settings))
+        sink = await stack.enter_async_context(open_shadow(settings, metrics))
         out = build_shadow_exit(settings, sink, KafkaLetters(kafka, appender), identities, metrics)
         deliver = build_deliver(settings, reader, out)
         health = build_health(settings, metrics, identities, deliver=deliver, reader=reader, is_shadow=True)

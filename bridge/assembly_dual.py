@@ -1,5 +1,6 @@
 """Dual read from the settings tree: both stores, and the migration's state as the place where routes are kept."""
 
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -13,6 +14,7 @@ from query_api.routing import RouteStore
 from query_api.sides import Route, Side
 from query_api.storage import StorageProvider
 
+logger = logging.getLogger(__name__)
 # The store of the routes may be the one that is away: nothing waits for it for long.
 MAX_ANSWER_SECONDS: Final = 5
 MAX_CONNECT_SECONDS: Final = 2
@@ -24,6 +26,9 @@ async def open_dual(
     settings: Settings, dual: Dual, open_side: OpenSide, resolve: Callable[[str], str], metrics: Metrics
 ) -> AsyncIterator[DualRead]:
     """Both stores as one until the block is left; raises what opening a store raises."""
+    sample = settings.opensearch.sample
+    if sample.organizations or sample.trace_ratio < 1:
+        logger.warning("opensearch.sample: what a partial shadow leaves out will be told as drift (docs/shadow.md)")
     async with AsyncExitStack() as stack:
         sides = {side: await stack.enter_async_context(open_side(side)) for side in Side}
         routes = _routes(stack, settings)

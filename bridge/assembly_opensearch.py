@@ -1,13 +1,18 @@
 """From the settings tree to OpenSearch's client, layout and sink."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from bridge.documents import Family, Layout, layout_of
 from bridge.opensearch import OpenSearchSettings
 from bridge.sampling import Sampling
 from bridge.settings import Settings
+from bridge.telemetry import Metrics
 from sinks import Sink
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def opensearch_settings(settings: Settings) -> OpenSearchSettings:
@@ -31,11 +36,11 @@ def opensearch_layout(settings: Settings) -> Layout:
 
 def sampling(settings: Settings) -> Sampling:
     sample = settings.opensearch.sample
-    return Sampling(sample.organizations, sample.trace_ratio)
+    return Sampling(sample.organizations, sample.trace_ratio, sample.max_days_off)
 
 
 @asynccontextmanager
-async def open_shadow(settings: Settings) -> AsyncIterator[Sink]:
+async def open_shadow(settings: Settings, metrics: Metrics | None = None) -> AsyncIterator[Sink]:
     """The sink of a shadow, holding the part of the data that is set; it connects when it is first used."""
     from sinks.opensearch import OpenSearchSinkSettings, open_opensearch_sink
 
@@ -48,5 +53,12 @@ async def open_shadow(settings: Settings) -> AsyncIterator[Sink]:
         number_of_shards=store.number_of_shards,
         number_of_replicas=store.number_of_replicas,
     )
-    async with open_opensearch_sink(made, sampling(settings).kept) as sink:
+    sample = sampling(settings)
+
+    def kept(table: "pa.Table") -> Sequence[int] | None:
+        if metrics is not None and (far := sample.far(table)):
+            metrics.shadow_left_out.labels("time").inc(far)
+        return sample.kept(table)
+
+    async with open_opensearch_sink(made, kept) as sink:
         yield sink

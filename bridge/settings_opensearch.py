@@ -9,7 +9,7 @@ from bridge.settings_receive import MIB, Section
 
 
 class Sample(Section):
-    """Which part of the data a partial shadow holds; what is left out is not missed when the stores are compared."""
+    """Which part of the data a shadow holds; `headrace migrate validate` does not miss what is left out."""
 
     organizations: tuple[str, ...] = Field(
         default=(), description="Only these organisations, by canonical id. Empty: all of them."
@@ -19,6 +19,12 @@ class Sample(Section):
         gt=0.0,
         le=1.0,
         description="This share of traces, whole, with their log records; records without a trace by whole seconds.",
+    )
+    max_days_off: PositiveInt = Field(
+        default=31,
+        le=3650,
+        description="What was received more days than this before or after its own time is left out, and counted: each"
+        " day is an index, and one sender's clock is not to fill the cluster with them.",
     )
 
 

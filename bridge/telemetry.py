@@ -217,6 +217,11 @@ class Metrics:
             "clickstack_ingestion_lag_seconds", "From received to written, each item counted.", "signal"
         )
         self.event_lag = lag("bridge_event_lag_seconds", "From the item's own time to written.", "signal")
+        self.shadow_left_out = counter(
+            "bridge_shadow_left_out_items",
+            "Items that the shadow leaves out because their time is too far from their receipt; each attempt counts.",
+            "reason",
+        )
         self.shadow_lag = lag(
             "bridge_shadow_lag_seconds", "From received to written in the shadow, each item counted.", "signal"
         )
