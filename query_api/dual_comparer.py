@@ -96,8 +96,10 @@ class Comparer:
             if not is_store_failure(error):
                 self._records.not_compared(asked, "refused")
                 return None
+            if (reason := reason_of(error)) == "defect":
+                logger.exception("a defect in asking the second store")
             self._records.question(asked, side, is_failure=True)
-            self._records.secondary_error(asked, reason_of(error))
+            self._records.secondary_error(asked, reason)
             return None
         # an export's time is not known of the store that answers: counted of one alone, it would make that one slow
         is_timed = asked.question.method is not Method.EXPORT_LOGS

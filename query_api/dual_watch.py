@@ -39,7 +39,7 @@ class Watch:
     ) -> None:
         self._sides, self._settings, self._routing, self._records = sides, settings, routing, records
         self._store, self._metrics = store, metrics
-        self._is_in_touch = True
+        self._is_in_touch, self._has_read = True, False
         windows = (settings.switch_back.error_seconds, settings.switch_back.slow_seconds)
         unhealthy, drift = settings.switch_back.unhealthy_seconds, settings.switch_back.drift_seconds
         self._judge_every_seconds = min(MAX_JUDGE_SECONDS, min(*windows, unhealthy, drift) / 20)
@@ -66,8 +66,10 @@ class Watch:
     async def reload(self) -> None:
         """The routes as they are kept; while they cannot be read, those that were known stay."""
         try:
-            for route in self._routing.load(await asyncio.to_thread(self._store.read)):
+            changed = self._routing.load(await asyncio.to_thread(self._store.read))
+            for route in changed if self._has_read else ():  # what was set before this process is no change
                 self._changed(route)
+            self._has_read = True
             self._routing.has_way_back = await asyncio.to_thread(self._store.has_way_back)
             for route in list(self._routing.pending()):
                 self._routing.written(await asyncio.to_thread(self._store.write, route))

@@ -110,7 +110,7 @@ class Converter:
             if len(self._resources) >= MAX_RESOURCES:
                 self._resources.clear()
             resource = self._resources[key] = resource_of(log_resource(hit.source))
-        return _Item(hit, (resource, "", ""), log_record(hit.source))
+        return _Item(hit, (resource, "", ""), log_record(hit.source, hit.at_unix_milli))
 
     def _records(self, signal: Signal, items: Sequence[_Item], refused: list[Refusal]) -> list[Record]:
         """The enriched records; what is refused only now (it is too large) is found by halving."""
@@ -142,7 +142,7 @@ def _read(read: Callable[[Hit], _Item], hit: Hit) -> _Item:
 
 
 def _span(hit: Hit) -> _Item:
-    span, attributes, (name, version) = span_of(hit.source)
+    span, attributes, (name, version) = span_of(hit.source, hit.at_unix_milli)
     return _Item(hit, (resource_of(attributes), name, version), span)
 
 

@@ -21,6 +21,7 @@ _KINDS: Final = {name: number for number, name in enumerate(("UNSPECIFIED", "INT
     "PRODUCER": 4,
     "CONSUMER": 5,
 }
+MILLI: Final = 1_000_000
 _STATUSES: Final = {"UNSET": 0, "OK": 1, "ERROR": 2}
 
 
@@ -37,9 +38,9 @@ def resource_of(attributes: Mapping[str, str]) -> bytes:
     return encoded
 
 
-def log_record(document: Document) -> LogRecord:
-    """Raises `Unconvertible`."""
-    record = LogRecord(time_unix_nano=_time(document, "@timestamp"))
+def log_record(document: Document, sorted_unix_milli: int = 0) -> LogRecord:
+    """`sorted_unix_milli`: what the store sorts it by, 0 if that is not known. Raises `Unconvertible`."""
+    record = LogRecord(time_unix_nano=_time(document, "@timestamp", sorted_unix_milli))
     body = document.get("log")
     if body is not None:
         record.body.string_value = body if isinstance(body, str) else orjson.dumps(body).decode()
@@ -51,10 +52,10 @@ def log_record(document: Document) -> LogRecord:
     return record
 
 
-def span_of(document: Document) -> tuple[Span, Mapping[str, str], tuple[str, str]]:
-    """The span, its resource's attributes, and its scope's name and version. Raises `Unconvertible`."""
+def span_of(document: Document, sorted_unix_milli: int = 0) -> tuple[Span, Mapping[str, str], tuple[str, str]]:
+    """The span, its resource's attributes, and its scope's name and version; else as `log_record`."""
     resource, attributes = span_attributes(document)
-    start = _time(document, "startTime")
+    start = _time(document, "startTime", sorted_unix_milli)
     end = time_of(document.get("endTime")) or start + _number(document.get("durationInNanos"))
     span = Span(
         trace_id=_id(text_at(document, "traceId"), 16, "traceId"),
@@ -82,8 +83,11 @@ def span_of(document: Document) -> tuple[Span, Mapping[str, str], tuple[str, str
     return span, resource, (text_at(document, scope, "name"), text_at(document, scope, "version"))
 
 
-def _time(document: Document, key: str) -> int:
+def _time(document: Document, key: str, sorted_unix_milli: int) -> int:
+    """As it is written, or, where that is a format of the index's own, as the store has understood it."""
     at = time_of(document.get(key))
+    if sorted_unix_milli and at // MILLI != sorted_unix_milli:
+        at = sorted_unix_milli * MILLI
     if not 0 < at <= MAX_TIME_UNIX_NANO:
         raise Unconvertible(f"{key} {document.get(key)!r} is no time between 1970 and 2096")
     return at

@@ -65,6 +65,17 @@ def test_both_families_spell_kind_and_status(more: dict[str, Any], kind: int, co
     assert (span.kind, span.status.code) == (kind, code)
 
 
+@pytest.mark.parametrize("written", ["2025-11-14", "2025-11-14T10:00Z", "2025-11-14T10:00:00", "1763114400", ["x"]])
+def test_a_time_in_a_format_of_the_index_is_what_the_store_has_understood(written: object) -> None:
+    """It sorts by it, so it knows; a time that we can read keeps its nanoseconds."""
+    milli = 1_763_114_400_123
+    document = {"@timestamp": written, "log": "x"}
+    assert log_record(document, milli).time_unix_nano == milli * 10**6
+    exact = "2025-11-14T10:00:00.123456789Z"
+    assert log_record({**document, "@timestamp": exact}, milli).time_unix_nano == milli * 10**6 + 456_789
+    assert span_of({**SPAN, "startTime": written}, milli)[0].start_time_unix_nano == milli * 10**6
+
+
 def test_a_span_of_the_exporter_keeps_resource_scope_events_and_links() -> None:
     """Dotted keys come as they are or as objects."""
     span, resource, scope = span_of(
