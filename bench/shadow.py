@@ -56,7 +56,9 @@ class Services:
 def measure(services: Services, folder: Path, name: str, plan: argparse.Namespace, *, is_shadowed: bool) -> Times:
     """One run on topics, tables and indices of its own."""
     hosts = json.dumps([services.node.url])
-    extra = {"opensearch__hosts": hosts, "clickhouse__logs_ttl_days": "3650"}  # the payloads are not of today
+    # the payloads are not of today
+    days = {"clickhouse__logs_ttl_days": "3650", "opensearch__sample__max_days_off": "3650"}
+    extra = {"opensearch__hosts": hosts, **days}
     with fleet(folder, services.broker, services.server, name, **extra) as made:
         made.start(receivers=1, delivers=1)
         if is_shadowed:
