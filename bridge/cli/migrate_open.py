@@ -9,7 +9,7 @@ from typing import Final
 
 from bridge.assembly import load_identities
 from bridge.assembly_opensearch import opensearch_layout, opensearch_settings
-from bridge.assembly_store import clickhouse_settings
+from bridge.cli.migrate_stores import server_settings
 from bridge.cli.moments import parse_moment
 from bridge.documents import Layout
 from bridge.errors import SettingsInvalid
@@ -40,7 +40,7 @@ class Stores:
 @asynccontextmanager
 async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
     """They connect when they are first used. Raises `SettingsInvalid`."""
-    target = clickhouse_settings(settings)
+    target = server_settings(settings)
     client = opensearch_settings(settings)
     async with AsyncExitStack() as stack:
         timeout = max(READ_TIMEOUT_SECONDS, client.request_timeout_seconds)

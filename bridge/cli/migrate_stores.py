@@ -12,13 +12,22 @@ from bridge.migration.proof import Proof, proof_of
 from bridge.migration.state import Kind, State
 from bridge.opensearch import OpenSearch, OpenSearchError, open_opensearch
 from bridge.settings import Settings
-from sinks.clickhouse import Connection
+from sinks.clickhouse import ClickHouseSettings, Connection
+
+
+def server_settings(settings: Settings) -> ClickHouseSettings:
+    """ClickHouse's. Raises `SettingsInvalid` for the one that lives inside another process."""
+    if settings.clickhouse.interface == "chdb":
+        raise SettingsInvalid(
+            "clickhouse.interface: chdb lives inside `headrace run`; migrate needs a server: http or https"
+        )
+    return clickhouse_settings(settings)
 
 
 @contextmanager
 def open_connection(settings: Settings) -> Iterator[Connection]:
     """ClickHouse, asked from threads."""
-    connection = Connection(clickhouse_settings(settings))
+    connection = Connection(server_settings(settings))
     try:
         yield connection
     finally:
