@@ -25,5 +25,5 @@ async def test_the_brokers_own_replication_factor_is_the_default(kafka: KafkaBro
             await check_topics(client, told)
             wanted = {f"{prefix}otlp_logs", f"{prefix}otlp_spans", told.topic(told.letters_topic)}
             async with asyncio.timeout(20):
-                while not wanted <= set(await client.list_topics()):  # brokers tell of a new one a moment later
+                while not wanted <= set(await client.list_topics()):  # noqa: ASYNC110 - brokers tell of one late
                     await asyncio.sleep(0.05)
