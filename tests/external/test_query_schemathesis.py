@@ -49,14 +49,14 @@ async def test_schemathesis_finds_nothing(clickhouse: ClickHouseServer, tmp_path
 
 
 async def run(url: str, directory: Path) -> tuple[int, str]:
-    """Its exit status and what it said."""
+    """Its exit status and what it said. One worker: threads that parse at once raise SystemError in CPython 3.11."""
     (directory / "schemathesis.toml").write_text(CONFIG)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
         "from schemathesis.cli import schemathesis; schemathesis()",
         *("run", url, "--header", "Authorization: Bearer portal"),
-        *("--max-examples", str(EXAMPLES), "--seed", str(SEED), "--workers", "4", "--no-color"),
+        *("--max-examples", str(EXAMPLES), "--seed", str(SEED), "--workers", "1", "--no-color"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=directory,
