@@ -4,7 +4,7 @@ records: a replay after a crash sorts as the first attempt did."""
 import json
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bridge.columns import to_table
@@ -81,28 +81,31 @@ class Place:
     number: int
 
 
-def locate(signal: Signal, good: Sequence[ReadRecord], row: int) -> Place:
-    """The row's place. Raises `IndexError`."""
+def _numbered(signal: Signal, good: Sequence[ReadRecord]) -> Iterator[tuple[ReadRecord, int, int]]:
+    """Each record with the number of its first item among all that lay at its offset, and how many items it has."""
     number, offset = 0, None
     for read in good:
         number = number if read.offset == offset else 0
         offset, items = read.offset, items_of(signal, read.record)
+        yield read, number, items
+        number += items
+
+
+def locate(signal: Signal, good: Sequence[ReadRecord], row: int) -> Place:
+    """The row's place. Raises `IndexError`."""
+    for read, number, items in _numbered(signal, good):
         if row < items:
             return Place(read, row, number + row)
-        row, number = row - items, number + items
+        row -= items
     raise IndexError(f"row {row} lies beyond the batch")
 
 
 def runs_of(log_id: str, partition: Partition, good: Sequence[ReadRecord]) -> tuple[Run, ...]:
     """The names of all rows that `good` makes, a run for each record (`bridge.letters.record_name`)."""
     runs: list[Run] = []
-    number, offset = 0, None
-    for read in good:
-        number = number if read.offset == offset else 0
-        offset, items = read.offset, items_of(partition.signal, read.record)
+    for read, number, items in _numbered(partition.signal, good):
         name, first = record_name(log_id, partition, read)
         runs.append(Run(name, first + number, items))
-        number += items
     return tuple(runs)
 
 

@@ -41,19 +41,22 @@ class Sampling:
 
     def kept(self, table: pa.Table) -> Sequence[int] | None:
         """The numbers of the rows of `table` (LOGS or SPANS) that are held, in order; None: all of them."""
-        at = nano_of(table.column("Timestamp"))
-        received = nano_of(table.column("ReceivedAt"))
-        is_near = (np.abs(received - at) <= self._max_nano) | (received == 0)
+        is_near = ~self._is_far(table)
         if self.is_everything:
             return None if is_near.all() else np.flatnonzero(is_near).tolist()
         orgs, traces = table.column("OrgId").to_pylist(), table.column("TraceId").to_pylist()
-        rows = enumerate(zip(orgs, traces, at.tolist(), is_near.tolist(), strict=True))
+        times = nano_of(table.column("Timestamp")).tolist()
+        rows = enumerate(zip(orgs, traces, times, is_near.tolist(), strict=True))
         return [number for number, (*row, near) in rows if near and self.holds(*row)]
 
     def far(self, table: pa.Table) -> int:
         """How many rows of `table` are left out for their time."""
+        return int(self._is_far(table).sum())
+
+    def _is_far(self, table: pa.Table) -> npt.NDArray[np.bool_]:
         at, received = nano_of(table.column("Timestamp")), nano_of(table.column("ReceivedAt"))
-        return int(((np.abs(received - at) > self._max_nano) & (received != 0)).sum())
+        far: npt.NDArray[np.bool_] = (np.abs(received - at) > self._max_nano) & (received != 0)
+        return far
 
     def holds(self, org: str, trace_id: str, at_unix_nano: int) -> bool:
         """Whether a row of this organisation, trace (hexadecimal, empty: none) and time is held, if it came in time."""

@@ -15,13 +15,13 @@ from bridge.documents import Layout
 from bridge.errors import SettingsInvalid
 from bridge.migration.convert import Converter, build_converter
 from bridge.migration.read_clickhouse import Rows
+from bridge.migration.shadow import KEY, Shadow
 from bridge.migration.state import Kind, State
 from bridge.model import OTLP_SIGNALS, Signal
 from bridge.opensearch import OpenSearch, OpenSearchError, open_opensearch
 from bridge.settings import Settings
 from sinks.clickhouse import ClickHouseSink, Connection, open_clickhouse
 
-SHADOW: Final = "opensearch"
 # a page of large documents takes longer than a bulk request
 READ_TIMEOUT_SECONDS: Final = 120.0
 
@@ -56,9 +56,8 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
 
 def shadow_start_unix_nano(state: State) -> int | None:
     """When the shadow began to write what comes in; None: `headrace migrate shadow start` was never given."""
-    event = state.latest(Kind.SHADOW).get(SHADOW)
-    started = event.value.get("started_at") if event is not None else None
-    return parse_moment(str(started)) if started else None
+    shadow = Shadow.of(state.latest(Kind.SHADOW).get(KEY))
+    return shadow.started_at_unix_nano if shadow is not None else None
 
 
 def day(text: str) -> date:

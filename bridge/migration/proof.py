@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from bridge.migration.report import is_genuine
-from bridge.migration.state import EVERYONE, Event
+from bridge.migration.state import Event
 from bridge.model import OTLP_SIGNALS, Signal
 from bridge.rfc3339 import SECOND, format_time, unix_nano_of
+from query_api.sides import EVERYONE
 
 MAX_AGE_SECONDS: Final = 24 * 3600
 

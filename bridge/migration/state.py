@@ -10,12 +10,11 @@ import socket
 import time
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 
 from sinks.clickhouse import Connection
 
 Json = dict[str, Any]
-EVERYONE: Final = "*"
 
 
 class Kind(StrEnum):
